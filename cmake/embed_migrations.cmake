@@ -1,0 +1,15 @@
+# Writes every db/migrations/NNNN_name.sql as {number, "name", R"sql(...)sql"}, in order of number.
+file(GLOB files ${DIR}/*.sql)
+list(SORT files)
+set(text "")
+foreach(file ${files})
+  get_filename_component(stem ${file} NAME_WE)
+  string(REGEX MATCH "^0*([0-9]+)_(.*)$" ok ${stem})
+  set(number ${CMAKE_MATCH_1})
+  set(name ${CMAKE_MATCH_2})
+  # Read as hex so that semicolons, brackets and backslashes survive CMake's list syntax.
+  file(READ ${file} hex HEX)
+  string(REGEX REPLACE "(..)" "'\\\\x\\1'," bytes "${hex}")
+  string(APPEND text "{${number}, \"${name}\", {${bytes}}},\n")
+endforeach()
+file(WRITE ${OUT} "${text}")
