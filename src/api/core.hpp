@@ -1,0 +1,45 @@
+#pragma once
+#include <boost/asio/io_context.hpp>
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "base/config.hpp"
+#include "base/hasher.hpp"
+#include "base/log.hpp"
+#include "pg/pool.hpp"
+#include "redis/client.hpp"
+
+namespace cairn::api {
+
+class Metrics;
+
+// What all cores share. Everything in it is either constant after start or safe from any thread.
+struct Shared {
+  Shared(Config settings);
+  ~Shared();
+  Shared(const Shared&) = delete;
+  Shared& operator=(const Shared&) = delete;
+
+  const Config config;
+  Hasher hasher;
+  std::unique_ptr<Metrics> metrics;
+  std::atomic<bool> draining{false};
+};
+
+// One thread's world: nothing in it is touched by another thread, so nothing in it is locked.
+struct Core {
+  Core(Shared& all, unsigned index, pg::Settings database, redis::Settings cache);
+
+  Shared& shared;
+  unsigned number;
+  boost::asio::io_context io{1};
+  pg::Pool database;
+  redis::Client redis;
+  log::AccessLog access;
+  std::uint64_t requests = 0;
+  std::string request_prefix;  // random, so that request ids of all cores and all runs differ
+};
+
+}  // namespace cairn::api

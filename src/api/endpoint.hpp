@@ -1,0 +1,98 @@
+#pragma once
+#include <boost/json/object.hpp>
+
+#include <array>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "api/core.hpp"
+#include "base/async.hpp"
+#include "base/codec.hpp"
+#include "base/problem.hpp"
+#include "base/values.hpp"
+#include "http/message.hpp"
+#include "pg/tx.hpp"
+
+namespace cairn::api {
+
+// Who may call an endpoint. The roles are those in the organization that owns the thing named in the path. This is what
+// documentation and the contract tests are made of; the SQL of the handler is what enforces it.
+BOOST_DEFINE_ENUM_CLASS(Access, anonymous, user, member, manager, admin, owner)
+
+// What the types of a handler cannot say.
+struct Spec {
+  std::string_view id;  // OpenAPI operation id, metric and rate-limit key
+  std::string_view summary;
+  std::string_view description = {};
+  Access allow = Access::owner;        // the strictest unless said otherwise
+  std::string_view location = {};      // of what a Created<T> names, with {id} for its id
+  std::string_view problems = {};      // notable machine codes, comma separated
+};
+
+// 201 with a Location header.
+template<class T>
+struct Created {
+  Created() = default;
+  Created(T row) : value(std::move(row)) {}  // NOLINT(google-explicit-constructor): co_return row;
+  T value;
+};
+
+// One page of a list that is read by key: as long as next_cursor is not null there is more. Rows that do not change while
+// one pages are neither repeated nor skipped, whatever others write.
+template<class T>
+struct Page {
+  Page() = default;
+  std::vector<T> data;
+  std::optional<std::string> next_cursor;
+};
+
+// The version the client expects to change (If-Match, RFC 9110 section 13.1.1). Binds to SQL as a nullable bigint.
+struct IfMatch {
+  std::optional<std::int64_t> version;
+};
+
+struct Endpoint;
+
+// Who is asking, as far as the token says; the prelude makes PostgreSQL confirm it in the round trip that does the work.
+struct Identity {
+  Identity() = default;
+  std::optional<Uuid> user;
+  pg::Prelude read, write;
+};
+
+// One request on its way through the stages.
+struct Call {
+  Call(Core& c, const http::Request& q, http::Response& r) : core(c), request(q), response(r) {}
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+  Core& core;
+  const http::Request& request;
+  http::Response& response;
+  std::string request_id;
+  std::string address;     // of the client, text form; empty on a unix socket
+  std::string user_agent;  // valid UTF-8 without control characters, at most 500 bytes
+  const Endpoint* endpoint = nullptr;
+  std::array<std::string_view, 4> path_values;
+  Identity identity;
+  std::chrono::steady_clock::time_point begun{};
+  std::chrono::steady_clock::time_point deadline{};
+
+  pg::ReadTx read() { return core.database.read(identity.read, deadline); }
+  pg::Tx write() { return core.database.write(identity.write, deadline); }
+};
+
+struct Endpoint {
+  Endpoint() = default;
+  http::Method method = http::Method::get;
+  std::string path;                         // "/tasks/{task}", below the version prefix
+  std::vector<std::string> path_names;      // "task"
+  Spec spec;
+  std::function<async<void>(Call&)> run;    // decode, transact, encode
+  std::function<boost::json::object(json::Components&)> describe;  // the OpenAPI operation
+};
+
+}  // namespace cairn::api
