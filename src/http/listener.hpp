@@ -33,8 +33,10 @@ struct Limits {
   std::chrono::milliseconds header_time = std::chrono::seconds{10};  // from a request's first byte: 408
   std::chrono::milliseconds body_time = std::chrono::seconds{30};    // from the end of the header: 408
   std::chrono::milliseconds idle_time = std::chrono::seconds{60};    // between requests: silent close
-  std::chrono::milliseconds write_time = std::chrono::seconds{30};   // without progress of the reader: close
+  std::chrono::milliseconds write_time = std::chrono::seconds{30};   // for each 256 KiB of replies: close
 };
+
+struct Service;
 
 // An HTTP/1.1 server on one core (RFC 9110, RFC 9112). Every method on the thread that runs the io_context, which must
 // outlive the listener. Destruction stops accepting; sessions still open keep what they need and end with the
@@ -59,8 +61,7 @@ class Listener {
   std::size_t sessions() const;
 
  private:
-  struct Core;
-  std::shared_ptr<Core> core_;
+  std::shared_ptr<Service> service_;
 };
 
 }  // namespace cairn::http

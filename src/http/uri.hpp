@@ -1,4 +1,5 @@
 #pragma once
+#include <cstddef>
 #include <iterator>
 #include <optional>
 #include <string>
@@ -7,10 +8,8 @@
 
 namespace cairn::http {
 
-bool valid_utf8(std::string_view text);
-
-// Decodes %XX once (RFC 3986 section 2.1); '+' stays. Nothing if an escape is broken or the result holds NUL or invalid
-// UTF-8.
+// Decodes %XX once (RFC 3986 section 2.1); '+' stays. Nothing if an escape is broken or the result is not UTF-8 without
+// NUL.
 std::optional<std::string> percent_decode(std::string_view text);
 
 struct Parameter {
@@ -19,8 +18,8 @@ struct Parameter {
 };
 
 // Walks "a=1&b=x+y" as forms write it (WHATWG URL section 5.1): '+' is a blank, a missing '=' an empty value, empty
-// pairs are skipped. `for (auto const& [name, value] : Query{request.query})`. The text of a Request never fails to
-// decode; of other text the walk stops at the first pair that does.
+// pairs are skipped. `for (auto const& [name, value] : Query{request.query})`. The query of a Request never fails to
+// decode; in other text the walk ends at the first pair that does.
 class Query {
  public:
   explicit Query(std::string_view text) : text_(text) {}
@@ -29,9 +28,6 @@ class Query {
    public:
     using value_type = Parameter;
     using difference_type = std::ptrdiff_t;
-    using iterator_category = std::input_iterator_tag;
-    using pointer = Parameter const*;
-    using reference = Parameter const&;
 
     explicit iterator(std::string_view rest) : rest_(rest) { ++*this; }
     Parameter const& operator*() const { return pair_; }
