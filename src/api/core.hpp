@@ -9,7 +9,7 @@
 #include "base/hasher.hpp"
 #include "base/log.hpp"
 #include "pg/pool.hpp"
-#include "redis/client.hpp"
+#include "redis/connection.hpp"
 
 namespace cairn::api {
 
@@ -17,7 +17,7 @@ class Metrics;
 
 // What all cores share. Everything in it is either constant after start or safe from any thread.
 struct Shared {
-  Shared(Config settings);
+  explicit Shared(Config settings);
   ~Shared();
   Shared(const Shared&) = delete;
   Shared& operator=(const Shared&) = delete;

@@ -27,9 +27,9 @@ struct Spec {
   std::string_view id;  // OpenAPI operation id, metric and rate-limit key
   std::string_view summary;
   std::string_view description = {};
-  Access allow = Access::owner;        // the strictest unless said otherwise
-  std::string_view location = {};      // of what a Created<T> names, with {id} for its id
-  std::string_view problems = {};      // notable machine codes, comma separated
+  Access allow = Access::owner;    // the strictest unless said otherwise
+  std::string_view location = {};  // of what a Created<T> names, with {id} for its id
+  std::string_view problems = {};  // notable machine codes, comma separated
 };
 
 // 201 with a Location header.
@@ -40,8 +40,8 @@ struct Created {
   T value;
 };
 
-// One page of a list that is read by key: as long as next_cursor is not null there is more. Rows that do not change while
-// one pages are neither repeated nor skipped, whatever others write.
+// One page of a list that is read by key: as long as next_cursor is not null there is more. Rows that do not change
+// while one pages are neither repeated nor skipped, whatever others write.
 template<class T>
 struct Page {
   Page() = default;
@@ -56,7 +56,8 @@ struct IfMatch {
 
 struct Endpoint;
 
-// Who is asking, as far as the token says; the prelude makes PostgreSQL confirm it in the round trip that does the work.
+// Who is asking, as far as the token says; the prelude makes PostgreSQL confirm it in the round trip that does the
+// work.
 struct Identity {
   Identity() = default;
   std::optional<Uuid> user;
@@ -88,11 +89,13 @@ struct Call {
 struct Endpoint {
   Endpoint() = default;
   http::Method method = http::Method::get;
-  std::string path;                         // "/tasks/{task}", below the version prefix
-  std::vector<std::string> path_names;      // "task"
+  std::string path;                     // "/tasks/{task}", below the version prefix
+  std::vector<std::string> path_names;  // "task"
   Spec spec;
-  std::function<async<void>(Call&)> run;    // decode, transact, encode
+  std::function<async<void>(Call&)> run;                           // decode, transact, encode
   std::function<boost::json::object(json::Components&)> describe;  // the OpenAPI operation
 };
+
+inline bool endpoint_reads(http::Method method) { return method == http::Method::get; }
 
 }  // namespace cairn::api

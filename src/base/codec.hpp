@@ -150,12 +150,6 @@ struct Codec<T> {
   }
 };
 
-// Whole numbers with limits of their own, in the type like everything else that is checked.
-template<std::int64_t Min, std::int64_t Max>
-struct Bounded {
-  std::int64_t value = Min;
-  auto operator<=>(const Bounded&) const = default;
-};
 template<std::int64_t Min, std::int64_t Max>
 struct Codec<Bounded<Min, Max>> {
   using T = Bounded<Min, Max>;

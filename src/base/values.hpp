@@ -1,4 +1,5 @@
 #pragma once
+#include <compare>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -23,6 +24,13 @@ void append_decimal(std::string& out, std::int64_t units, int scale);
 // Parses "-12.5"; nullopt when it is no plain decimal, has more than `scale` digits after the point that are not zero,
 // or does not fit in `precision` digits. No exponents, no NaN.
 std::optional<std::int64_t> parse_decimal(std::string_view text, int precision, int scale);
+
+// Whole numbers with limits of their own, in the type like everything else that is checked.
+template<std::int64_t Min, std::int64_t Max>
+struct Bounded {
+  std::int64_t value = Min;
+  auto operator<=>(const Bounded&) const = default;
+};
 
 // JSON kept as text, checked for what JSONB can hold and we are willing to store (see json.hpp: DocumentLimits).
 enum class JsonKind { object, array };

@@ -1,0 +1,175 @@
+#include "api/openapi.hpp"
+
+#include <fmt/format.h>
+#include <boost/json/array.hpp>
+
+#include <array>
+
+namespace cairn::api {
+
+namespace bj = boost::json;
+
+namespace {
+
+std::string_view method_name(http::Method method) {
+  switch (method) {
+    case http::Method::get: return "get";
+    case http::Method::post: return "post";
+    case http::Method::put: return "put";
+    case http::Method::patch: return "patch";
+    case http::Method::del: return "delete";
+    default: return "options";
+  }
+}
+
+bj::object problem_schema() {
+  const bj::object text{{"type", "string"}};
+  return {{"type", "object"},
+          {"description", "RFC 9457. `code` is stable and meant for programs; `detail` is meant for people."},
+          {"properties",
+           {{"type", text},
+            {"title", text},
+            {"status", {{"type", "integer"}}},
+            {"code", text},
+            {"detail", text},
+            {"request_id", text},
+            {"errors",
+             {{"type", "array"},
+              {"items",
+               {{"type", "object"},
+                {"properties",
+                 {{"pointer",
+                   {{"type", "string"}, {"description", "RFC 6901 pointer into the body, or ?name of a parameter."}}},
+                  {"code", text},
+                  {"detail", text}}},
+                {"required", bj::array{"pointer", "code", "detail"}},
+                {"additionalProperties", false}}}}}}},
+          {"required", bj::array{"type", "title", "status", "code"}},
+          {"additionalProperties", false}};
+}
+
+void problem_reply(bj::object& replies, std::string_view status, std::string_view text) {
+  replies[status] = {
+      {"description", bj::string(text)},
+      {"content", {{"application/problem+json", {{"schema", {{"$ref", "#/components/schemas/Problem"}}}}}}}};
+}
+
+}  // namespace
+
+namespace detail {
+
+bj::object describe_base(const Endpoint& endpoint, bool matches, bool conditional_reply) {
+  const auto& spec = endpoint.spec;
+  bj::object operation{{"operationId", bj::string(spec.id)}, {"summary", bj::string(spec.summary)}};
+  operation["tags"] = bj::array{bj::string(spec.id.substr(0, spec.id.find('.')))};
+  if (!spec.description.empty()) operation["description"] = bj::string(spec.description);
+  operation["x-authz"] = {{"allow", bj::string(boost::describe::enum_to_string(spec.allow, ""))}};
+  operation["security"] =
+      spec.allow == Access::anonymous ? bj::array{} : bj::array{bj::object{{"bearer", bj::array{}}}};
+
+  bj::array parameters;
+  for (const auto& name : endpoint.path_names)
+    parameters.push_back({{"name", bj::string(name)},
+                          {"in", "path"},
+                          {"required", true},
+                          {"schema", {{"type", "string"}, {"format", "uuid"}}}});
+  if (matches)
+    parameters.push_back(
+        {{"name", "If-Match"},
+         {"in", "header"},
+         {"required", false},
+         {"schema", {{"type", "string"}}},
+         {"description", "The ETag last read: the change is refused with 412 if somebody was faster."}});
+  if (conditional_reply)
+    parameters.push_back({{"name", "If-None-Match"},
+                          {"in", "header"},
+                          {"required", false},
+                          {"schema", {{"type", "string"}}},
+                          {"description", "An ETag that is known: answered with 304 while it still holds."}});
+  operation["parameters"] = std::move(parameters);
+
+  bj::object replies;
+  if (conditional_reply) replies["304"] = {{"description", "Not changed."}};
+  problem_reply(replies, "400", "Malformed.");
+  if (spec.allow != Access::anonymous) problem_reply(replies, "401", "No valid token.");
+  if (spec.allow > Access::member) problem_reply(replies, "403", "Visible, but the role does not suffice.");
+  if (!endpoint.path_names.empty())
+    problem_reply(replies, "404", "Not there, or not visible: the two are not told apart.");
+  if (!endpoint_reads(endpoint.method)) problem_reply(replies, "409", "In conflict with what is there.");
+  if (matches) problem_reply(replies, "412", "Changed since it was read.");
+  if (!endpoint_reads(endpoint.method) && endpoint.method != http::Method::del) {
+    problem_reply(replies, "413", "The body is too large.");
+    problem_reply(replies, "415", "The body is not JSON.");
+  }
+  problem_reply(replies, "422", "Understood, but not acceptable; `errors` says what and where.");
+  problem_reply(replies, "503", "Busy or not ready; try again after Retry-After seconds.");
+  operation["responses"] = std::move(replies);
+  if (!spec.problems.empty()) operation["x-problem-codes"] = bj::string(spec.problems);
+  return operation;
+}
+
+void describe_parameter(bj::object& operation, std::string_view name, bj::object schema, std::string_view text,
+                        bool required) {
+  bj::object parameter{{"name", bj::string(name)}, {"in", "query"}, {"required", required}};
+  if (schema.contains("type") && schema["type"] == "array") {
+    parameter["style"] = "form";
+    parameter["explode"] = false;
+  }
+  if (!text.empty()) parameter["description"] = bj::string(text);
+  parameter["schema"] = std::move(schema);
+  operation["parameters"].as_array().push_back(std::move(parameter));
+}
+
+void describe_body(bj::object& operation, bj::object schema, bool merge_patch) {
+  bj::object content{{"application/json", {{"schema", schema}}}};
+  if (merge_patch) content["application/merge-patch+json"] = {{"schema", std::move(schema)}};
+  operation["requestBody"] = {{"required", true}, {"content", std::move(content)}};
+}
+
+void describe_reply(bj::object& operation, std::string_view status, std::string_view text, bj::object schema, bool etag,
+                    bool location) {
+  bj::object reply{{"description", bj::string(text)}};
+  bj::object headers;
+  if (etag) headers["ETag"] = {{"schema", {{"type", "string"}}}, {"description", "The version, for If-Match."}};
+  if (location) headers["Location"] = {{"schema", {{"type", "string"}}}};
+  if (!headers.empty()) reply["headers"] = std::move(headers);
+  if (!schema.empty()) reply["content"] = {{"application/json", {{"schema", std::move(schema)}}}};
+  operation["responses"].as_object()[status] = std::move(reply);
+}
+
+}  // namespace detail
+
+std::string openapi(const Api& api, std::string_view base_url) {
+  json::Components components;
+  bj::object paths;
+  for (const auto& endpoint : api.endpoints()) {
+    auto& path = paths[std::string(prefix) + endpoint->path];
+    if (path.is_null()) path.emplace_object();
+    path.as_object()[method_name(endpoint->method)] = endpoint->describe(components);
+  }
+  bj::object schemas;
+  for (const auto& [name, schema] : components.all()) schemas[name] = schema;
+  schemas["Problem"] = problem_schema();
+
+  const bj::object document{
+      {"openapi", "3.1.0"},
+      {"info",
+       {{"title", "Cairn"},
+        {"version", "1"},
+        {"description",
+         "Organizations, projects and tasks, with every change on the record.\n\nErrors are RFC 9457 problems with a "
+         "stable "
+         "`code`. Lists are read page by page: give `next_cursor` as `cursor`. A change may name the version it means "
+         "with "
+         "`If-Match`. `x-authz.allow` is the least role an operation needs."},
+        {"license", {{"name", "See the repository"}, {"identifier", "LicenseRef-Cairn"}}}}},
+      {"servers", bj::array{bj::object{{"url", base_url.empty() ? bj::string("/") : bj::string(base_url)}}}},
+      {"paths", std::move(paths)},
+      {"components",
+       {{"schemas", std::move(schemas)},
+        {"securitySchemes",
+         {{"bearer", {{"type", "http"}, {"scheme", "bearer"}, {"description", "The token that login returns."}}}}}}}};
+  return json::text(document);
+}
+
+}  // namespace cairn::api
