@@ -142,17 +142,23 @@ class Embedded : public ::testing::Test {
     Fd out{ends[1]};
     const pid_t pid = fork();
     if (pid == 0) {
+      std::string news = "ready";
+      const auto tell = [&] { return write(out.get(), news.data(), news.size()); };
       try {
         Servers servers{options_};
         servers.start();
-        out = Fd{};
-        servers.supervise([] { return false; }, -1);
-      } catch (...) {}
+        if (tell() > 0) servers.supervise([] { return false; }, -1);
+      } catch (const std::exception& error) {
+        news = error.what();
+        static_cast<void>(tell());
+      }
       _exit(1);
     }
     out = Fd{};
-    char byte;
-    if (wait_until_ready && read(in.get(), &byte, 1) != 0) throw std::runtime_error{"read"};
+    if (!wait_until_ready) return pid;
+    std::string news(4096, ' ');
+    news.resize(static_cast<std::size_t>(std::max<ssize_t>(0, read(in.get(), news.data(), news.size()))));
+    if (news != "ready") throw std::runtime_error{news};
     return pid;
   }
   static void kill_and_reap(pid_t pid) {
@@ -341,16 +347,18 @@ TEST_F(Embedded, StartsAfterItWasKilledDuringTheFirstStart) {
   EXPECT_FALSE(fs::exists(data() / "postgres.new"));
 }
 
-TEST_F(Embedded, StartsThoughThePidFileNamesALiveProcessOfTheSameUser) {
+TEST_F(Embedded, StartsThoughTheLockFilesNameALiveProcessOfTheSameUser) {
   Servers{options_}.start();
   const User user = child_user("");
   Command command;
   command.argv = {"/bin/sleep", "600"};
   if (geteuid() == 0) command.user = user;
   const Process stranger{command};
-  std::ofstream{cluster() / "postmaster.pid"} << fmt::format(
-      "{}\n{}\n1700000000\n5432\n/tmp\n\n  5432001    65536\nready   \n", stranger.pid(), cluster().string());
-  if (geteuid() == 0) ASSERT_EQ(chown((cluster() / "postmaster.pid").c_str(), user.uid, user.gid), 0);
+  for (const fs::path& file : {cluster() / "postmaster.pid", data() / "run/.s.PGSQL.5432.lock"}) {
+    std::ofstream{file} << fmt::format("{}\n{}\n1700000000\n5432\n/tmp\n\n  5432001    65536\nready   \n",
+                                       stranger.pid(), cluster().string());
+    ASSERT_EQ(chown(file.c_str(), user.uid, static_cast<gid_t>(-1)), 0);
+  }
   Servers servers{options_};
   EXPECT_EQ(ask(servers.start().app_url, "select 1"), "1");
 }
@@ -476,7 +484,6 @@ TEST_F(Embedded, ExplainsAFileInPlaceOfTheDirectory) {
 }
 
 TEST_F(Embedded, SetsAnUnreadableRedisFileAside) {
-  options_.durable = true;
   {
     Servers servers{options_};
     ask_redis(servers.start().redis_socket, "SET lost 1");

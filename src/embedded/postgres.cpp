@@ -111,18 +111,25 @@ std::vector<std::string> server_arguments(const Site& site, const fs::path& post
   return arguments;
 }
 
-// postmaster.pid is the server's lock. It survives kill -9, and its pid may belong to anybody by now: PostgreSQL then
-// refuses to start, although the lease proves that nothing of ours is left.
-bool another_postmaster(const fs::path& directory) {
+void remove_stale(const fs::path& file) {
+  if (unlink(file.c_str()) != 0 && errno != ENOENT) fail("remove", file, errno);
+}
+
+// PostgreSQL locks the cluster and the socket with files that name its pid. They survive kill -9, and by then the pid
+// may be a zombie's or anybody's: PostgreSQL then refuses to start, although the lease proves that nothing of ours is
+// left.
+bool another_postmaster(const fs::path& directory, const fs::path& sockets) {
   const fs::path file = directory / "postmaster.pid";
   const pid_t pid = number(first_line(read_file(file)));
-  if (pid <= 0 || kill(pid, 0) != 0) return false;  // PostgreSQL sees by itself that it is stale
-  std::error_code error;
-  const fs::path process = fmt::format("/proc/{}", pid);
-  // A program that was upgraded while it runs is called "postgres (deleted)".
-  const bool postgres = fs::read_symlink(process / "exe", error).filename().string().starts_with("postgres");
-  if (postgres && fs::read_symlink(process / "cwd", error) == directory) return true;
-  if (unlink(file.c_str()) != 0 && errno != ENOENT) fail("remove", file, errno);
+  if (pid > 0 && kill(pid, 0) == 0) {  // of a dead one PostgreSQL itself makes sure that its memory is not in use
+    std::error_code error;
+    const fs::path process = fmt::format("/proc/{}", pid);
+    // A program that was upgraded while it runs is called "postgres (deleted)".
+    const bool postgres = fs::read_symlink(process / "exe", error).filename().string().starts_with("postgres");
+    if (postgres && fs::read_symlink(process / "cwd", error) == directory) return true;
+    remove_stale(file);
+  }
+  remove_stale(sockets / ".s.PGSQL.5432.lock");
   return false;
 }
 
@@ -206,7 +213,7 @@ Recipe postgres_recipe(const Site& site) {
   recipe.quit_signal = SIGINT;  // fast: ends the clients' transactions, then a checkpoint
   recipe.abort_signal = SIGQUIT;
   const fs::path directory = cluster(site);
-  recipe.occupied = [directory] { return another_postmaster(directory); };
+  recipe.occupied = [directory, sockets = site.sockets] { return another_postmaster(directory, sockets); };
   recipe.answers = [directory](pid_t pid) { return accepts_connections(directory, pid); };
   recipe.salvage = [] { return false; };
   return recipe;

@@ -5,7 +5,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -99,7 +98,8 @@ Process::Process(const Command& command) {
   }
   if (pid_ < 0) throw std::system_error{errno, std::generic_category(), "fork"};
   report = Fd{};
-  pidfd_ = Fd{pidfd_open(pid_, 0)};
+  // The header of glibc 2.36 declares pidfd_open without extern "C".
+  pidfd_ = Fd{static_cast<int>(syscall(SYS_pidfd_open, pid_, 0))};
   Failure failure{};
   ssize_t got;
   while ((got = read(news.get(), &failure, sizeof failure)) < 0 && errno == EINTR) {}

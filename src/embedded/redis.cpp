@@ -6,6 +6,8 @@
 #include <csignal>
 #include <memory>
 #include <stdexcept>
+#include <utility>
+#include <vector>
 
 namespace cairn::embedded {
 namespace {
@@ -45,29 +47,21 @@ Recipe redis_recipe(const Site& site) {
   recipe.name = "Redis";
   recipe.id = "redis";
   const std::string socket = redis_socket(site);
-  recipe.argv = {*program,
-                 "--port",
-                 "0",
-                 "--unixsocket",
-                 socket,
-                 "--unixsocketperm",
-                 "700",
-                 "--daemonize",
-                 "no",
-                 "--logfile",
-                 "",
-                 "--save",
-                 "",
-                 "--appendonly",
-                 site.durable ? "yes" : "no",
-                 "--appendfsync",
-                 "everysec",
-                 "--maxmemory",
-                 "64mb",
-                 "--maxmemory-policy",
-                 "noeviction",
-                 "--protected-mode",
-                 "yes"};
+  const std::vector<std::pair<const char*, std::string>> settings = {
+      {"port", "0"},
+      {"unixsocket", socket},
+      {"unixsocketperm", "700"},
+      {"daemonize", "no"},
+      {"protected-mode", "yes"},
+      {"logfile", ""},
+      {"save", ""},
+      {"appendonly", "yes"},
+      {"appendfsync", site.durable ? "everysec" : "no"},
+      {"maxmemory", "64mb"},
+      {"maxmemory-policy", "noeviction"},
+  };
+  recipe.argv = {*program};
+  for (const auto& [name, value] : settings) recipe.argv.insert(recipe.argv.end(), {fmt::format("--{}", name), value});
   recipe.quit_signal = SIGTERM;
   recipe.abort_signal = SIGKILL;
   recipe.occupied = [] { return false; };
