@@ -114,7 +114,6 @@ class Client::Core : public std::enable_shared_from_this<Core> {
 
   void stop() {
     if (std::exchange(stopping_, true)) return;
-    settings_.on_change = nullptr;  // it may refer to what goes away with the client
     if (connecting_) connecting_->close();
     drop(link_, {});
     announce("closed");
@@ -339,7 +338,8 @@ class Client::Core : public std::enable_shared_from_this<Core> {
 
   void announce(std::string problem) {
     problem_ = std::move(problem);
-    if (settings_.on_change) settings_.on_change(problem_);
+    // Once the client goes, so may what on_change refers to.
+    if (settings_.on_change && !stopping_) settings_.on_change(problem_);
     changed_.notify();
   }
 
