@@ -22,7 +22,7 @@ bool CsvReader::fill() {
   start_ = 0;
   // A record that does not fit is parsed again from its start: doubling keeps that linear.
   const auto held = buffer_.size();
-  buffer_.resize(held + std::max(first_read, held));
+  buffer_.resize(std::min(held + std::max(first_read, held), longest_record + 1));
   in_.read(buffer_.data() + held, static_cast<std::streamsize>(buffer_.size() - held));
   buffer_.resize(held + static_cast<std::size_t>(in_.gcount()));
   if (in_.bad()) throw std::runtime_error("cannot read on");

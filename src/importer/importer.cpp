@@ -8,6 +8,7 @@
 #include <fstream>
 #include <iostream>
 #include <stdexcept>
+#include <tuple>
 #include <unordered_map>
 
 #include "importer/csv.hpp"
@@ -206,6 +207,7 @@ class Import {
     count_rows();
     write_rows();
     for (const auto& join : joins_) report_.joins.push_back(join.report());
+    std::ranges::stable_sort(report_.bad_rows, {}, [](const BadRow& row) { return std::tie(row.file, row.line); });
     return std::move(report_);
   }
 
