@@ -101,7 +101,8 @@ void run(asio::io_context& io, Body body) {
   asio::co_spawn(io, body, [](std::exception_ptr error) {
     if (error) std::rethrow_exception(error);
   });
-  io.run();
+  io.run_for(120s);
+  EXPECT_TRUE(io.stopped()) << "somebody waits for ever";
 }
 
 // Runs the test with a client that is connected.
