@@ -34,7 +34,7 @@ bool holds_sockets(const fs::path& directory) {
 // FNV-1a: only has to keep data directories apart, here as for the next release.
 std::uint64_t hash(std::string_view text) {
   std::uint64_t value = 0xcbf29ce484222325;
-  for (const unsigned char c : text) value = (value ^ c) * 0x100000001b3;
+  for (const char c : text) value = (value ^ static_cast<unsigned char>(c)) * 0x100000001b3;
   return value;
 }
 
@@ -156,7 +156,7 @@ class Servers::Impl {
           fmt::format("Cairn already runs with the data directory {} (pid {}): stop it first, or "
                       "choose another data directory (--data-dir)",
                       root.string(), Holder{root}.pid)};
-    sign("");
+    sign(root / "lock", "");
     site_ = prepare(options_, root);
     Recipe postgres = postgres_recipe(site_);
     Recipe redis = redis_recipe(site_);
@@ -165,7 +165,7 @@ class Servers::Impl {
     redis_.emplace(site_, std::move(redis), options_.report);
     attend([this] { return postgres_->ready() && redis_->ready(); }, -1);
     bootstrap(site_);
-    sign(site_.sockets.native() + '\n');
+    sign(root / "lock", site_.sockets.native() + '\n');
     return endpoints_at(site_.sockets);
   }
 
@@ -188,11 +188,11 @@ class Servers::Impl {
     }
   }
 
-  void sign(const std::string& rest) const {
+  void sign(const fs::path& path, const std::string& rest) const {
     const std::string text = fmt::format("{}\n{}", getpid(), rest);
     if (ftruncate(lock_->get(), 0) != 0 ||
         std::cmp_not_equal(pwrite(lock_->get(), text.data(), text.size(), 0), text.size()))
-      fail("write the lock in", site_.root, errno);
+      fail("write", path, errno);
   }
 
   void sign_off() const noexcept {
