@@ -26,9 +26,9 @@ namespace cairn::pg {
 struct SqlType {
   SqlType() = default;
   explicit SqlType(std::vector<std::string> accepted) : names(std::move(accepted)) {}
-  std::vector<std::string> names;  // as format_type() spells them; empty: an enum with exactly these labels
-  std::vector<std::string> labels;
-  bool array = false;  // of such elements (enums only; other arrays have names of their own)
+  std::vector<std::string> names;   // as format_type() spells them
+  std::vector<std::string> labels;  // of an enum, which may have any name; with neither names nor labels: any type
+  bool array = false;               // of such an enum (other arrays have names of their own)
 };
 
 // A value that is not what the type expects; reported with the names of statement and column.
@@ -86,6 +86,15 @@ struct Codec<T> {
   static SqlType type() { return SqlType({sizeof(T) == 2 ? "smallint" : sizeof(T) == 4 ? "integer" : "bigint"}); }
   static void encode(T value, std::string& out) { wire::put(out, value); }
   static T decode(Field field) { return wire::get<T>(wire::bytes(field, sizeof(T))); }
+};
+
+// An integer column; the range is the type's business.
+template<std::int64_t Min, std::int64_t Max>
+struct Codec<Bounded<Min, Max>> {
+  using Stored = std::conditional_t<(Min >= INT32_MIN && Max <= INT32_MAX), std::int32_t, std::int64_t>;
+  static SqlType type() { return Codec<Stored>::type(); }
+  static void encode(Bounded<Min, Max> value, std::string& out) { Codec<Stored>::encode(static_cast<Stored>(value.value), out); }
+  static Bounded<Min, Max> decode(Field field) { return {Codec<Stored>::decode(field)}; }
 };
 
 template<>

@@ -3,7 +3,10 @@
 #include <initializer_list>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -11,22 +14,19 @@
 
 namespace cairn::pg {
 
-// A condition of a Family. Each `{}` becomes the next placeholder and takes one value. `types` is for the contract
-// test.
+// A condition of a Family. Each `{}` becomes the next placeholder and takes one value.
 struct Filter {
   Filter(const char* text) : sql(text) {}  // NOLINT(google-explicit-constructor): written as a literal
-  Filter(const char* text, std::vector<SqlType> (*value_types)()) : sql(text), types(value_types) {}
+  Filter(const char* text, std::vector<SqlType> values) : sql(text), types(std::move(values)) {}
   const char* sql;
-  std::vector<SqlType> (*types)() = nullptr;
+  std::vector<SqlType> types;  // of the values, for the contract test; empty: any
 };
 // filter<std::vector<Status>>("t.status = any({})")
 template<class... Values>
 Filter filter(const char* sql) {
-  return {sql, [] {
-            std::vector<SqlType> types;
-            (append_types<Values>(types), ...);
-            return types;
-          }};
+  std::vector<SqlType> types;
+  (append_types<Values>(types), ...);
+  return {sql, std::move(types)};
 }
 
 // A sort key of a Family: a not-null expression over the row. `name` is what clients ask for.
@@ -36,9 +36,10 @@ struct Sort {
 };
 
 // The closed set of statements behind one list endpoint: every text is put together from compile-time fragments.
-//   <select> [where|and <filter>]... [and (<key>, t.id) > ({}, {})] order by <key>, t.id limit {}
-// `select` ends after its own where clause ("... where t.project_id = {}") and calls its main table t. Values are bound
-// in order of use: select's, the chosen filters' in order of declaration, the cursor's key and id, the limit.
+//   <select> [and (<filter>)]... [and (<key>, t.id) > ({}, {})] order by <key>, t.id limit {}
+// `select` ends with a where clause of its own ("... where t.project_id = {}") and calls its main table t. Values are
+// bound in order of use: select's, the chosen filters' in order of declaration, the cursor's key and id, the limit (an
+// std::int64_t).
 // Variants are made once, at first use, and kept. Any thread.
 class FamilyBase {
  public:
@@ -61,7 +62,7 @@ class FamilyBase {
 
  private:
   std::string text(std::uint32_t filters, unsigned sort, bool descending, bool after_cursor,
-                   std::size_t& placeholders) const;
+                   std::vector<SqlType>& types) const;
 
   std::string name_, select_;
   std::vector<Filter> filters_;

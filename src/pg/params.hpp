@@ -25,6 +25,7 @@ class Params {
     const auto begin = bytes_.size();
     write(bytes_);
     slots_.push_back({static_cast<std::int32_t>(begin), static_cast<std::int32_t>(bytes_.size() - begin), format});
+    if (format == Format::text) bytes_.push_back('\0');  // libpq measures those itself
   }
 
   std::size_t size() const { return slots_.size(); }

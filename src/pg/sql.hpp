@@ -1,7 +1,8 @@
 #pragma once
-#include <atomic>
+#include <array>
 #include <boost/describe.hpp>
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -30,8 +31,8 @@ class Statement {
  public:
   // What the C++ side expects of the server; asked for by the contract test only (pg/contract.hpp).
   struct Expectations {
-    std::vector<SqlType> (*params)() = nullptr;  // nullptr: not checked
-    std::vector<Column> (*columns)() = nullptr;
+    std::function<std::vector<SqlType>()> params;
+    std::function<std::vector<Column>()> columns;
   };
 
   Statement(std::string name, std::string text, std::size_t placeholders, Expectations expectations);

@@ -16,6 +16,7 @@ namespace cairn::pg {
 class Pool;
 class PoolState;
 class Lease;
+class Segment;
 
 // When a request's patience ends. The default value stands for the pool's own statement deadline from now.
 using Deadline = std::chrono::steady_clock::time_point;
@@ -88,7 +89,8 @@ class Reader {
     return std::move(*row);
   }
 
-  Result prelude_result_;
+  // The statement's result out of an answered segment; throws what went wrong in it.
+  Result answer(Segment& segment, bool with_prelude);
 
  private:
   template<class R>
@@ -106,6 +108,8 @@ class Reader {
     const Result result = co_await fetch(statement, std::move(params));
     co_return read_rows<R>(statement, result);
   }
+
+  Result prelude_result_;
 };
 
 // A request that only reads. Each verb is a transaction of its own, [prelude][statement], in one round trip on a shared
@@ -142,7 +146,7 @@ class Tx final : public Reader {
   async<> commit();
 
   // The last statement and the commit in one round trip; what they return is durable.
-  // `finish` with no row commits nothing and is not_found; `maybe_finish` commits even then.
+  // No row is not_found for `finish`, after the commit: a statement without a row must have changed nothing.
   template<class R, class... P>
   async<R> finish(const Sql<R(P...)>& sql, const std::type_identity_t<P>&... values) {
     return finish_one<R>(sql, bind(sql, values...));
@@ -159,6 +163,7 @@ class Tx final : public Reader {
  private:
   async<Result> fetch(const Statement& statement, Params params) override;
   async<Result> fetch_last(const Statement& statement, Params params);
+  async<Result> exchange(std::shared_ptr<Segment> segment);
   async<std::int64_t> fetch_affected(const Statement& statement, Params params, bool last);
   template<class R>
   async<R> finish_one(const Statement& statement, Params params) {
@@ -175,6 +180,7 @@ class Tx final : public Reader {
   std::unique_ptr<Lease> lease_;
   Prelude prelude_;
   Deadline deadline_;
+  bool over_ = false;  // committed, failed, or an answer is still out
 };
 
 }  // namespace cairn::pg

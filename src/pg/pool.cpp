@@ -1,0 +1,289 @@
+#include "pg/pool.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <utility>
+
+#include "pg/error.hpp"
+#include "pg/pool_state.hpp"
+
+namespace cairn::pg {
+namespace asio = boost::asio;
+using namespace std::chrono_literals;
+namespace {
+
+// Deadlines are looked at this often, and only while something is under way: one timer per core instead of one per
+// statement.
+constexpr auto sweep_interval = 50ms;
+constexpr auto first_pause = 50ms, longest_pause = 5000ms;
+constexpr std::size_t max_tickets = 1024;
+
+const Sql<void()> rollback{"pg.rollback", "rollback"};
+
+}  // namespace
+
+Lease::Lease(std::shared_ptr<PoolState> pool, std::shared_ptr<Connection> connection)
+    : pool_(std::move(pool)), connection_(std::move(connection)) {}
+
+Lease::~Lease() { pool_->give_back(std::move(connection_), open); }
+
+PoolState::PoolState(asio::io_context& io, Settings settings)
+    : io_(io), settings_(std::move(settings)), sweep_timer_(io), ready_timer_(io) {}
+
+void PoolState::open() {
+  if (!reads_.empty()) return;
+  for (unsigned i = 0; i < std::max(1U, settings_.read_connections); ++i) add_slot(true);
+  add_slot(false);
+}
+
+void PoolState::add_slot(bool read_only) {
+  auto slot = std::make_shared<Slot>(io_, read_only);
+  (read_only ? reads_ : writes_).push_back(slot);
+  asio::co_spawn(io_, keep(shared_from_this(), std::move(slot)), asio::detached);
+}
+
+async<std::shared_ptr<Connection>> PoolState::connect(bool read_only) {
+  ConnectionOptions options;
+  options.conninfo = settings_.conninfo;
+  options.role = settings_.role;
+  options.application_name = settings_.application_name;
+  options.read_only = read_only;
+  options.timeout = settings_.connect_timeout;
+  std::shared_ptr<Connection> connection;
+  try {
+    connection = co_await Connection::open(io_, std::move(options));
+  } catch (const Unfit& problem) {
+    spdlog::error("the database must not be used: {}", problem.what());
+    unfit_ = std::current_exception();
+    ready_timer_.cancel();
+  } catch (const std::exception& error) { spdlog::warn("no connection to the database: {}", error.what()); }
+  co_return connection;
+}
+
+async<> PoolState::keep([[maybe_unused]] std::shared_ptr<PoolState> self, std::shared_ptr<Slot> slot) {
+  constexpr auto quietly = asio::as_tuple(awaiting);
+  for (unsigned failures = 0; !shut_;) {
+    slot->connection = co_await connect(slot->read_only);
+    if (shut_) break;
+    if (slot->connection) {
+      failures = 0;
+      unfit_ = nullptr;
+      slot->connection->on_lost = [weak = weak_from_this(), slot](const std::string& cause) {
+        const auto pool = weak.lock();
+        if (pool && !pool->shut_) spdlog::warn("a connection to the database is lost: {}", cause);
+        slot->timer.cancel();
+      };
+      if (!slot->read_only) make_idle(slot->connection);
+      ready_timer_.cancel();
+      while (slot->connection->up()) {
+        slot->timer.expires_at(Deadline::max());
+        co_await slot->timer.async_wait(quietly);
+      }
+      std::erase(idle_, slot->connection);
+      slot->connection = nullptr;
+      ++counted_.reconnects;
+    }
+    if (shut_) break;
+    slot->timer.expires_after(pause(failures++));
+    co_await slot->timer.async_wait(quietly);
+  }
+  if (slot->connection) slot->connection->fail("the pool is closed");
+}
+
+// Doubles with each failure, between half and all of it at random so that connections do not come back in step.
+std::chrono::milliseconds PoolState::pause(unsigned failures) {
+  const auto whole = std::min(longest_pause, first_pause * (1 << std::min(failures, 7U)));
+  return whole / 2 +
+         std::chrono::milliseconds(std::uniform_int_distribution<std::int64_t>(0, whole.count() / 2)(random_));
+}
+
+bool PoolState::ready() const {
+  const auto up = [](const std::shared_ptr<Slot>& slot) { return slot->connection && slot->connection->up(); };
+  return !shut_ && !draining_ && std::ranges::any_of(reads_, up) && std::ranges::any_of(writes_, up);
+}
+
+async<> PoolState::wait_ready(std::chrono::milliseconds patience) {
+  constexpr auto quietly = asio::as_tuple(awaiting);
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (!ready()) {
+    if (unfit_) std::rethrow_exception(unfit_);
+    if (shut_ || std::chrono::steady_clock::now() >= deadline) throw unavailable("no connection in time");
+    ready_timer_.expires_at(deadline);
+    co_await ready_timer_.async_wait(quietly);
+  }
+}
+
+async<> PoolState::read(SegmentPtr segment) {
+  if (draining_) throw unavailable("the pool is closing");
+  Connection* best = nullptr;
+  for (const auto& slot : reads_)
+    if (slot->connection && slot->connection->up() && (best == nullptr || slot->connection->load() < best->load()))
+      best = slot->connection.get();
+  if (best == nullptr) throw unavailable("no read connection is up");
+  if (best->waiting() >= settings_.queue_limit) {
+    ++counted_.refused;
+    throw unavailable("the queue of every read connection is full");
+  }
+  return exchange(*best, std::move(segment));
+}
+
+async<> PoolState::exchange(Connection& connection, SegmentPtr segment) {
+  watch();
+  return connection.exchange(std::move(segment));
+}
+
+async<std::unique_ptr<Lease>> PoolState::lease(Deadline deadline) {
+  if (draining_) throw unavailable("the pool is closing");
+  while (!idle_.empty()) {
+    auto connection = std::move(idle_.back());
+    idle_.pop_back();
+    if (!connection->up()) continue;
+    ++counted_.writes_leased;
+    co_return std::make_unique<Lease>(shared_from_this(), std::move(connection));
+  }
+  if (tickets_.size() >= max_tickets) {
+    ++counted_.refused;
+    throw unavailable("too many requests wait for a write connection");
+  }
+  if (writes_.size() < settings_.write_connections) add_slot(false);
+  auto ticket = std::make_shared<Ticket>();
+  ticket->deadline = std::min(deadline, std::chrono::steady_clock::now() + settings_.lease_wait);
+  co_await park(io_, ticket, *this);
+  co_return std::move(ticket->lease);
+}
+
+void PoolState::start(std::shared_ptr<Parked> parked) {
+  tickets_.push_back(std::static_pointer_cast<Ticket>(std::move(parked)));
+  watch();
+}
+
+void PoolState::cancel(Parked& parked) {
+  std::erase_if(tickets_, [&](const std::shared_ptr<Ticket>& ticket) { return ticket.get() == &parked; });
+}
+
+void PoolState::give_back(std::shared_ptr<Connection> connection, bool transaction_open) {
+  --counted_.writes_leased;
+  if (!connection->up()) return;
+  if (shut_) return connection->fail("the pool is closed");
+  if (!transaction_open) return make_idle(std::move(connection));
+  asio::co_spawn(io_, roll_back(shared_from_this(), std::move(connection)), asio::detached);
+}
+
+// The connection becomes idle only when the server has confirmed that nothing is left of the transaction. Replies to
+// what a cancelled request had sent come first and are swallowed on the way.
+async<> PoolState::roll_back([[maybe_unused]] std::shared_ptr<PoolState> self, std::shared_ptr<Connection> connection) {
+  auto segment = std::make_shared<Segment>(Segment::Ending::sync, until({}));
+  segment->commands.emplace_back(rollback, Params());
+  try {
+    co_await exchange(*connection, std::move(segment));
+  } catch (const std::exception& error) { connection->fail(error.what()); }
+  if (connection->up()) make_idle(std::move(connection));
+}
+
+void PoolState::make_idle(std::shared_ptr<Connection> connection) {
+  if (tickets_.empty()) return idle_.push_back(std::move(connection));
+  const auto ticket = std::move(tickets_.front());
+  tickets_.pop_front();
+  ++counted_.writes_leased;
+  ticket->lease = std::make_unique<Lease>(shared_from_this(), std::move(connection));
+  resume_later(io_, ticket);
+}
+
+void PoolState::watch() {
+  if (std::exchange(watching_, true)) return;
+  sweep_timer_.expires_after(sweep_interval);
+  sweep_timer_.async_wait([weak = weak_from_this()](const boost::system::error_code& error) {
+    if (const auto self = weak.lock(); self && !error) self->sweep();
+  });
+}
+
+void PoolState::sweep() {
+  const auto now = std::chrono::steady_clock::now();
+  bool busy = false;
+  for (const auto* slots : {&reads_, &writes_})
+    for (const auto& slot : *slots) {
+      const auto connection = slot->connection;
+      if (!connection) continue;
+      const auto late = connection->expire(now);
+      counted_.timeouts += late;
+      // A write whose answer is overdue may or may not happen; the connection is of no use until that is settled.
+      if (late != 0 && !slot->read_only) connection->fail("a write passed its deadline");
+      busy = busy || connection->load() != 0;
+    }
+  while (!tickets_.empty() && (shut_ || tickets_.front()->deadline <= now)) {
+    const auto ticket = std::move(tickets_.front());
+    tickets_.pop_front();
+    ++counted_.timeouts;
+    ticket->failure = std::make_exception_ptr(unavailable("no write connection in time"));
+    resume_later(io_, ticket);
+  }
+  watching_ = false;
+  if (busy || !tickets_.empty()) watch();
+}
+
+async<> PoolState::drain(std::chrono::milliseconds patience) {
+  constexpr auto quietly = asio::as_tuple(awaiting);
+  draining_ = true;
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  const auto busy = [this] {
+    const auto loaded = [](const std::shared_ptr<Slot>& slot) {
+      return slot->connection && slot->connection->load() != 0;
+    };
+    return counted_.writes_leased != 0 || !tickets_.empty() || std::ranges::any_of(reads_, loaded) ||
+           std::ranges::any_of(writes_, loaded);
+  };
+  Timer timer(io_);
+  while (!shut_ && busy() && std::chrono::steady_clock::now() < deadline) {
+    timer.expires_after(5ms);
+    co_await timer.async_wait(quietly);
+  }
+  shut();
+}
+
+void PoolState::shut() {
+  if (std::exchange(shut_, true)) return;
+  draining_ = true;
+  idle_.clear();
+  for (const auto* slots : {&reads_, &writes_})
+    for (const auto& slot : *slots) {
+      if (const auto connection = slot->connection) connection->fail("the pool is closed");
+      slot->timer.cancel();
+    }
+  for (const auto& ticket : std::exchange(tickets_, {})) {
+    ticket->failure = std::make_exception_ptr(unavailable("the pool is closed"));
+    resume_later(io_, ticket);
+  }
+  sweep_timer_.cancel();
+  ready_timer_.cancel();
+}
+
+Stats PoolState::stats() const {
+  Stats stats = counted_;
+  stats.waiters = tickets_.size();
+  for (const auto* slots : {&reads_, &writes_})
+    for (const auto& slot : *slots) {
+      if (!slot->connection || !slot->connection->up()) continue;
+      ++(slot->read_only ? stats.reads_up : stats.writes_up);
+      if (!slot->read_only) continue;
+      stats.queued += slot->connection->waiting();
+      stats.in_flight += slot->connection->in_flight();
+    }
+  return stats;
+}
+
+Pool::Pool(asio::io_context& io, Settings settings) : state_(std::make_shared<PoolState>(io, std::move(settings))) {}
+Pool::~Pool() { state_->shut(); }
+
+async<> Pool::start(std::chrono::milliseconds patience) {
+  state_->open();
+  return state_->wait_ready(patience);
+}
+bool Pool::ready() const { return state_->ready(); }
+async<> Pool::close(std::chrono::milliseconds patience) { return state_->drain(patience); }
+Stats Pool::stats() const { return state_->stats(); }
+
+}  // namespace cairn::pg

@@ -1,0 +1,93 @@
+#include "pg/tx.hpp"
+
+#include <libpq-fe.h>
+
+#include <utility>
+
+#include "pg/error.hpp"
+#include "pg/pool.hpp"
+#include "pg/pool_state.hpp"
+
+namespace cairn::pg {
+
+Result Reader::answer(Segment& segment, bool with_prelude) {
+  Result last;
+  for (auto& command : segment.commands) {
+    if (PQresultStatus(command.result.get()) == PGRES_FATAL_ERROR) raise(command.result, command.statement->name());
+    if (command.prepare) continue;
+    last = std::move(command.result);
+    if (!std::exchange(with_prelude, false)) continue;
+    if (last.rows() == 0) throw Problem(Kind::unauthenticated);
+    prelude_result_ = std::move(last);
+  }
+  if (segment.sync_failure) raise(segment.sync_failure, "commit");
+  return last;
+}
+
+ReadTx::ReadTx(Pool& pool, Prelude prelude, Deadline deadline)
+    : pool_(pool.state()), prelude_(std::move(prelude)), deadline_(pool_->until(deadline)) {}
+ReadTx::~ReadTx() = default;
+
+async<Result> ReadTx::fetch(const Statement& statement, Params params) {
+  auto segment = std::make_shared<Segment>(Segment::Ending::sync, deadline_);
+  segment->commands.reserve(2);
+  if (prelude_.statement != nullptr) segment->commands.emplace_back(*prelude_.statement, prelude_.params);
+  segment->commands.emplace_back(statement, std::move(params));
+  co_await pool_->read(segment);
+  co_return answer(*segment, prelude_.statement != nullptr);
+}
+
+Tx::Tx(Pool& pool, Prelude prelude, Deadline deadline)
+    : pool_(pool.state()), prelude_(std::move(prelude)), deadline_(pool_->until(deadline)) {}
+Tx::~Tx() = default;
+
+async<Result> Tx::fetch(const Statement& statement, Params params) {
+  auto segment = std::make_shared<Segment>(Segment::Ending::flush, deadline_);
+  segment->commands.emplace_back(statement, std::move(params));
+  return exchange(std::move(segment));
+}
+
+async<Result> Tx::fetch_last(const Statement& statement, Params params) {
+  auto segment = std::make_shared<Segment>(Segment::Ending::sync, deadline_);
+  segment->commands.emplace_back(statement, std::move(params));
+  return exchange(std::move(segment));
+}
+
+async<> Tx::commit() {
+  if (!lease_ && !over_) {
+    over_ = true;
+    co_return;
+  }
+  co_await exchange(std::make_shared<Segment>(Segment::Ending::sync, deadline_));
+}
+
+async<Result> Tx::exchange(std::shared_ptr<Segment> segment) {
+  // Stays set when anything below throws: after an error the server ignores everything up to the end of the
+  // transaction, and would leave a further statement without any answer.
+  if (std::exchange(over_, true)) throw Problem(Kind::internal).because("the transaction is over");
+  const bool first = !lease_;
+  const bool with_prelude = first && prelude_.statement != nullptr;
+  if (first) lease_ = co_await pool_->lease(deadline_);
+  if (with_prelude) {
+    Command opening(*prelude_.statement, std::move(prelude_.params));
+    segment->commands.insert(segment->commands.begin(), std::move(opening));
+  }
+  lease_->open = true;
+  co_await pool_->exchange(lease_->connection(), segment);
+  if (segment->ending == Segment::Ending::sync) {
+    lease_->open = false;
+    lease_.reset();
+    co_return answer(*segment, with_prelude);
+  }
+  auto result = answer(*segment, with_prelude);
+  over_ = false;
+  co_return result;
+}
+
+async<std::int64_t> Tx::fetch_affected(const Statement& statement, Params params, bool last) {
+  const Result result =
+      co_await (last ? fetch_last(statement, std::move(params)) : fetch(statement, std::move(params)));
+  co_return result.affected();
+}
+
+}  // namespace cairn::pg
