@@ -96,6 +96,9 @@ struct Endpoint {
   std::function<boost::json::object(json::Components&)> describe;  // the OpenAPI operation
 };
 
+// The token of `Authorization: Bearer ...`; empty when there is none.
+std::string_view bearer(const http::Request& request);
+
 inline bool endpoint_reads(http::Method method) { return method == http::Method::get; }
 
 }  // namespace cairn::api

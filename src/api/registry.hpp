@@ -121,18 +121,18 @@ T decode_body(const Call& call) {
 }
 
 // What the handler gets besides its transaction, decoded from the request before any connection is taken.
-template<class... A>
+template<bool HasBody, class... A>
 class Inputs {
  public:
   using Input = typename input_of<A...>::type;
 
-  explicit Inputs(Call& call, bool has_body) : call_(call) {
+  explicit Inputs(Call& call) : call_(call) {
     for (std::size_t i = 0; i < ids<A...>; ++i) path_ids_[i] = path_id(call, i);
     if constexpr (matches<A...>) match_ = if_match(call);
     if constexpr (std::is_void_v<Input>)
       expect_no_body(call);
-    else
-      input_ = has_body ? decode_body<Input>(call) : decode_query<Input>(call);
+    else if constexpr (HasBody) input_ = decode_body<Input>(call);
+    else input_ = decode_query<Input>(call);
   }
 
   template<class R, class Transaction>
@@ -194,9 +194,9 @@ void write(Call& call, const T& result) {
 struct None {};
 
 // The transact and encode stages. A transaction that lost to another (40001, 40P01) is tried once more from the start.
-template<class R, class... A>
-async<> execute(Call& call, async<R> (*handler)(A...), bool has_body) {
-  Inputs<A...> inputs(call, has_body);
+template<bool HasBody, class R, class... A>
+async<> execute(Call& call, async<R> (*handler)(A...)) {
+  Inputs<HasBody, A...> inputs(call);
   if constexpr (writes<A...>) {
     for (bool again = true;; again = false) {
       try {
@@ -250,13 +250,13 @@ struct item_of<Created<T>> {
   using type = T;
 };
 
-template<class R, class... A>
+template<bool HasBody, class R, class... A>
 boost::json::object describe(const Endpoint& endpoint, json::Components& components) {
-  using Input = typename Inputs<A...>::Input;
+  using Input = typename Inputs<HasBody, A...>::Input;
   constexpr bool versioned = requires(typename item_of<R>::type row) { row.version; };
   auto operation = describe_base(endpoint, matches<A...>, versioned && endpoint_reads(endpoint.method));
   if constexpr (!std::is_void_v<Input>) {
-    if (endpoint_reads(endpoint.method) || endpoint.method == http::Method::del) {
+    if constexpr (!HasBody) {
       boost::mp11::mp_for_each<json::members_of<Input>>([&](auto member) {
         using Member = std::remove_cvref_t<decltype(std::declval<Input&>().*member.pointer)>;
         std::string_view text;
@@ -307,23 +307,23 @@ class Api {
   template<class R, class... A>
   void get(std::string_view path, async<R> (*handler)(A...), Spec spec) {
     static_assert(!detail::writes<A...>, "a GET does not write: take a ReadTx&");
-    add(http::Method::get, path, handler, spec);
+    add<false>(http::Method::get, path, handler, spec);
   }
   template<class R, class... A>
   void post(std::string_view path, async<R> (*handler)(A...), Spec spec) {
-    add(http::Method::post, path, handler, spec);
+    add<true>(http::Method::post, path, handler, spec);
   }
   template<class R, class... A>
   void put(std::string_view path, async<R> (*handler)(A...), Spec spec) {
-    add(http::Method::put, path, handler, spec);
+    add<true>(http::Method::put, path, handler, spec);
   }
   template<class R, class... A>
   void patch(std::string_view path, async<R> (*handler)(A...), Spec spec) {
-    add(http::Method::patch, path, handler, spec);
+    add<true>(http::Method::patch, path, handler, spec);
   }
   template<class R, class... A>
   void del(std::string_view path, async<R> (*handler)(A...), Spec spec) {
-    add(http::Method::del, path, handler, spec);
+    add<false>(http::Method::del, path, handler, spec);
   }
 
   void authenticate_with(Authenticator authenticator, Anonymous anonymous) {
@@ -336,16 +336,15 @@ class Api {
   std::span<const std::unique_ptr<Endpoint>> endpoints() const { return endpoints_; }
 
  private:
-  template<class R, class... A>
+  template<bool HasBody, class R, class... A>
   void add(http::Method method, std::string_view path, async<R> (*handler)(A...), Spec spec) {
     static_assert(!(detail::reads<A...> && detail::writes<A...>), "one transaction per request");
     auto endpoint = std::make_unique<Endpoint>();
     endpoint->method = method;
     endpoint->path = path;
     endpoint->spec = spec;
-    const bool has_body = !endpoint_reads(method) && method != http::Method::del;
-    endpoint->run = [handler, has_body](Call& call) { return detail::execute<R, A...>(call, handler, has_body); };
-    endpoint->describe = [e = endpoint.get()](json::Components& c) { return detail::describe<R, A...>(*e, c); };
+        endpoint->run = [handler](Call& call) { return detail::execute<HasBody>(call, handler); };
+    endpoint->describe = [e = endpoint.get()](json::Components& c) { return detail::describe<HasBody, R, A...>(*e, c); };
     insert(std::move(endpoint), detail::ids<A...>);
   }
   // Throws std::logic_error when the path has not as many {names} as the handler has ids, or is taken already.

@@ -31,16 +31,6 @@ std::string clean_agent(const http::Request& request) {
   return agent;
 }
 
-std::string_view bearer(const http::Request& request) {
-  const auto header = request.header("authorization");
-  if (!header || header->size() < 8) return {};
-  // The scheme is case-insensitive (RFC 9110 section 11.1).
-  constexpr std::string_view scheme = "bearer ";
-  for (std::size_t i = 0; i < scheme.size(); ++i)
-    if (((*header)[i] | 0x20) != (scheme[i] | 0x20)) return {};
-  return header->substr(scheme.size());
-}
-
 std::string allow_header(const std::vector<http::Method>& methods) {
   std::string text;
   for (const auto method : methods) {
@@ -82,6 +72,16 @@ void finish(Call& call) {
 }
 
 }  // namespace
+
+std::string_view bearer(const http::Request& request) {
+  const auto header = request.header("authorization");
+  if (!header || header->size() < 8) return {};
+  // The scheme is case-insensitive (RFC 9110 section 11.1).
+  constexpr std::string_view scheme = "bearer ";
+  for (std::size_t i = 0; i < scheme.size(); ++i)
+    if (((*header)[i] | 0x20) != (scheme[i] | 0x20)) return {};
+  return header->substr(scheme.size());
+}
 
 async<> Stages::run(Call& call) const {
   // route: knows no secrets, so it comes before a token is looked at

@@ -278,6 +278,23 @@ struct Codec<Id<Entity>> {
   static bj::object schema(Components&) { return {{"type", "string"}, {"format", "uuid"}}; }
 };
 
+// An id of something whose kind another member names.
+template<>
+struct Codec<Uuid> {
+  static void encode(std::string& out, const Uuid& id) { Codec<Id<void>>::encode(out, {id}); }
+  static void from_text(Decoder& decoder, std::string_view from, Uuid& to) {
+    Id<void> id;
+    Codec<Id<void>>::from_text(decoder, from, id);
+    to = id.value;
+  }
+  static void decode(Decoder& decoder, const bj::value& from, Uuid& to) {
+    Id<void> id;
+    Codec<Id<void>>::decode(decoder, from, id);
+    to = id.value;
+  }
+  static bj::object schema(Components& components) { return Codec<Id<void>>::schema(components); }
+};
+
 template<class T>
 struct TimeCodec : ParsedCodec<T, Codec<T>> {
   static void encode(std::string& out, const T& value) {

@@ -1,0 +1,73 @@
+#pragma once
+#include <boost/describe.hpp>
+
+#include "api/registry.hpp"
+#include "base/codec.hpp"
+#include "base/values.hpp"
+
+namespace cairn::account {
+
+// The specification's user_role and user_status.
+BOOST_DEFINE_ENUM_CLASS(Role, admin, manager, user)
+BOOST_DEFINE_ENUM_CLASS(Status, active, inactive, suspended)
+
+struct Account;
+using AccountId = Id<Account>;
+using Name = Text<1, 100>;
+
+struct Account : json::Read {
+  Account() = default;
+  AccountId id;
+  Email email;
+  Name first_name, last_name;
+  Role role = Role::user;
+  Status status = Status::active;
+  bool email_verified = false;
+  std::optional<Instant> last_login_at;
+  Instant created_at, updated_at;
+  std::int64_t version = 0;
+};
+BOOST_DESCRIBE_STRUCT(Account, (),
+                      (id, email, first_name, last_name, role, status, email_verified, last_login_at, created_at,
+                       updated_at, version))
+
+struct Registration : json::Written {
+  Registration() = default;
+  Email email;
+  Secret password;
+  Name first_name, last_name;
+};
+BOOST_DESCRIBE_STRUCT(Registration, (), (email, password, first_name, last_name))
+
+struct Credentials : json::Written {
+  Credentials() = default;
+  Email email;
+  Secret password;
+};
+BOOST_DESCRIBE_STRUCT(Credentials, (), (email, password))
+
+struct Edit : json::Written {
+  Edit() = default;
+  Change<Name> first_name, last_name;
+};
+BOOST_DESCRIBE_STRUCT(Edit, (), (first_name, last_name))
+
+struct Login : json::Read {
+  Login() = default;
+  std::string token;
+  Instant expires_at;
+  Account account;
+};
+BOOST_DESCRIBE_STRUCT(Login, (), (token, expires_at, account))
+
+void mount(api::Api& api);
+
+}  // namespace cairn::account
+
+namespace cairn::json {
+template<>
+inline constexpr auto member_docs<account::Login> = std::to_array<MemberDoc>({
+    {"token", "Send it as `Authorization: Bearer <token>`. It is shown once and stored nowhere."},
+    {"expires_at", "The token ends then at the latest, and earlier when it is not used for an hour."},
+});
+}  // namespace cairn::json

@@ -1,0 +1,302 @@
+#include "organization/organization.hpp"
+
+#include "api/paging.hpp"
+#include "pg/error.hpp"
+
+namespace cairn::organization {
+namespace {
+
+using account::AccountId;
+
+const pg::Constraint slug_taken{"organizations_slug_key", Kind::conflict, "slug_taken", "/slug", "is not available"};
+const pg::Constraint member_already{"user_organizations_user_id_organization_id_key", Kind::conflict, "member_already",
+                                    "/email", "is a member already"};
+const pg::Constraint last_owner{"user_organizations_last_owner", Kind::conflict, "last_owner", "",
+                                "An organization keeps at least one owner: make somebody else owner first."};
+
+// -- organizations
+// ------------------------------------------------------------------------------------------------------
+
+const pg::Sql<Organization(OrganizationId)> by_id{"organization.by_id", R"sql(
+  select o.id, o.name, o.slug, o.description, o.logo_url, o.website_url, o.industry, o.size, o.status, o.settings, m.role,
+         o.created_at, o.updated_at, o.version
+  from organizations o join app.memberships m on m.organization_id = o.id where o.id = $1)sql"};
+
+const pg::Family<Organization> mine{"organization.mine",
+                                    R"sql(
+  select t.id, t.name, t.slug, t.description, t.logo_url, t.website_url, t.industry, t.size, t.status, t.settings, m.role,
+         t.created_at, t.updated_at, t.version
+  from organizations t join app.memberships m on m.organization_id = t.id where true)sql",
+                                    {},
+                                    {{"name", "t.name"}, {"created_at", "t.created_at"}}};
+
+const pg::Sql<void(OrganizationId, Name, Slug, std::optional<Markdown>, std::optional<Url<500>>,
+                   std::optional<Url<500>>, std::optional<Text<1, 100>>, std::optional<Size>,
+                   std::optional<JsonObject>)>
+    insert_organization{"organization.insert", R"sql(
+  insert into organizations (id, name, slug, description, logo_url, website_url, industry, size, settings)
+  values ($1, $2, $3, $4, $5, $6, $7, $8, coalesce($9, '{}')))sql"};
+
+const pg::Sql<void(OrganizationId)> insert_founder{"organization.insert_founder", R"sql(
+  insert into user_organizations (user_id, organization_id, role) values (app.actor(), $1, 'owner'))sql"};
+
+const pg::Sql<OrganizationId(OrganizationId, Change<Name>, Change<Slug>, Change<std::optional<Markdown>>,
+                             Change<std::optional<Url<500>>>, Change<std::optional<Url<500>>>,
+                             Change<std::optional<Text<1, 100>>>, Change<std::optional<Size>>, Change<JsonObject>,
+                             std::optional<std::int64_t>, std::int32_t)>
+    update_organization{"organization.update", R"sql(
+  update organizations o set
+    name = case when $2 then $3 else name end, slug = case when $4 then $5 else slug end,
+    description = case when $6 then $7 else description end, logo_url = case when $8 then $9 else logo_url end,
+    website_url = case when $10 then $11 else website_url end, industry = case when $12 then $13 else industry end,
+    size = case when $14 then $15 else size end, settings = case when $16 then $17 else settings end
+  from app.memberships m
+  where o.id = $1 and m.organization_id = o.id and m.rank >= $19 and ($18::bigint is null or o.version = $18)
+  returning o.id)sql"};
+
+const pg::Sql<void(OrganizationId, std::optional<std::int64_t>, std::int32_t)> delete_organization{
+    "organization.delete", R"sql(
+  update organizations o set deleted_at = clock_timestamp()
+  from app.memberships m
+  where o.id = $1 and m.organization_id = o.id and m.rank >= $3 and ($2::bigint is null or o.version = $2))sql"};
+
+const pg::Sql<Standing(OrganizationId)> standing{"organization.standing", R"sql(
+  select m.rank, o.version from organizations o join app.memberships m on m.organization_id = o.id where o.id = $1)sql"};
+
+async<api::Created<Organization>> create(pg::Tx& tx, Draft draft) {
+  const auto id = OrganizationId::make();
+  co_await tx.run(insert_organization, id, draft.name, draft.slug, draft.description, draft.logo_url, draft.website_url,
+                  draft.industry, draft.size, draft.settings);
+  co_await tx.run(insert_founder, id);
+  Organization organization = co_await tx.one(by_id, id);
+  co_return organization;
+}
+
+async<api::Page<Organization>> list(pg::ReadTx& tx, api::PageQuery query) {
+  const auto key_of = [](const Organization& row, unsigned sort, api::Cursor& cursor) {
+    cursor.id = row.id.value;
+    if (sort == 0)
+      cursor.text_key = row.name.str();
+    else
+      cursor.key = row.created_at.micros;
+  };
+  const auto bind_key = [](pg::Params& params, unsigned sort, const api::Cursor& cursor) {
+    if (sort == 0)
+      params.add(cursor.text_key);
+    else
+      params.add(Instant{cursor.key});
+  };
+  return api::read_page(tx, mine, api::Selection(), std::move(query), "name", key_of, bind_key);
+}
+
+async<Organization> show(pg::ReadTx& tx, OrganizationId id) { return tx.one(by_id, id); }
+
+async<Organization> edit(pg::Tx& tx, OrganizationId id, api::IfMatch match, Edit edit) {
+  const auto changed =
+      co_await tx.maybe(update_organization, id, edit.name, edit.slug, edit.description, edit.logo_url,
+                        edit.website_url, edit.industry, edit.size, edit.settings, match.version, admin_rank);
+  if (!changed) refuse(co_await tx.maybe(standing, id), admin_rank, match);
+  Organization organization = co_await tx.one(by_id, id);
+  co_return organization;
+}
+
+async<> remove(pg::Tx& tx, OrganizationId id, api::IfMatch match) {
+  if (co_await tx.run(delete_organization, id, match.version, owner_rank) == 0)
+    refuse(co_await tx.maybe(standing, id), owner_rank, match);
+}
+
+// -- members
+// ------------------------------------------------------------------------------------------------------------
+
+const pg::Sql<Member(OrganizationId, AccountId)> member_by_id{"organization.member", R"sql(
+  select u.id as user_id, u.email, u.first_name, u.last_name, u.status, o.role, o.joined_at, o.updated_at, o.version
+  from user_organizations o join users u on u.id = o.user_id join app.memberships m on m.organization_id = o.organization_id
+  where o.organization_id = $1 and o.user_id = $2)sql"};
+
+// The list's own table is the membership: its id breaks ties, its row version is the member's.
+struct MemberRow : Member {
+  MemberRow() = default;
+  Uuid id;
+};
+BOOST_DESCRIBE_STRUCT(MemberRow, (Member), (id))
+
+const pg::Family<MemberRow> members{"organization.members",
+                                    R"sql(
+  select t.id, u.id as user_id, u.email, u.first_name, u.last_name, u.status, t.role, t.joined_at, t.updated_at, t.version
+  from user_organizations t join users u on u.id = t.user_id join app.memberships m on m.organization_id = t.organization_id
+  where t.organization_id = {})sql",
+                                    {pg::filter<Role>("t.role = {}"), pg::filter<Email>("u.email = {}")},
+                                    {{"joined_at", "t.joined_at"}, {"email", "u.email"}}};
+
+struct MemberQuery : api::PageQuery {
+  MemberQuery() = default;
+  std::optional<Role> role;
+  std::optional<Email> email;
+};
+BOOST_DESCRIBE_STRUCT(MemberQuery, (api::PageQuery), (role, email))
+
+// Nobody gives a role above their own.
+const pg::Sql<void(OrganizationId, AccountId, Role, std::int32_t)> insert_member{"organization.insert_member", R"sql(
+  insert into user_organizations (user_id, organization_id, role)
+  select $2, m.organization_id, $3 from app.memberships m
+  where m.organization_id = $1 and m.rank >= $4 and m.rank >= app.role_rank($3))sql"};
+
+const pg::Sql<std::optional<AccountId>(Email)> user_by_email{"organization.user_by_email", R"sql(
+  select app.user_by_email($1))sql"};
+
+// Nor changes the role of somebody above them.
+const pg::Sql<void(OrganizationId, AccountId, Role, std::optional<std::int64_t>, std::int32_t)> update_member{
+    "organization.update_member", R"sql(
+  update user_organizations o set role = $3 from app.memberships m
+  where o.organization_id = $1 and o.user_id = $2 and m.organization_id = o.organization_id and m.rank >= $5
+    and m.rank >= app.role_rank(o.role) and m.rank >= app.role_rank($3) and ($4::bigint is null or o.version = $4))sql"};
+
+const pg::Sql<void(OrganizationId, AccountId, std::optional<std::int64_t>, std::int32_t)> delete_member{
+    "organization.delete_member", R"sql(
+  delete from user_organizations o using app.memberships m
+  where o.organization_id = $1 and o.user_id = $2 and m.organization_id = o.organization_id
+    and (o.user_id = app.actor() or (m.rank >= $4 and m.rank >= app.role_rank(o.role)))
+    and ($3::bigint is null or o.version = $3))sql"};
+
+// The caller's rank and the rank of the member who is meant.
+struct MemberStanding {
+  MemberStanding() = default;
+  std::int32_t rank = 0, target_rank = 0;
+  std::int64_t version = 0;
+};
+BOOST_DESCRIBE_STRUCT(MemberStanding, (), (rank, target_rank, version))
+
+const pg::Sql<MemberStanding(OrganizationId, AccountId)> member_standing{"organization.member_standing", R"sql(
+  select m.rank, app.role_rank(o.role) as target_rank, o.version
+  from user_organizations o join app.memberships m on m.organization_id = o.organization_id
+  where o.organization_id = $1 and o.user_id = $2)sql"};
+
+std::int32_t rank_of(Role role) {
+  switch (role) {
+    case Role::owner: return owner_rank;
+    case Role::admin: return admin_rank;
+    case Role::manager: return manager_rank;
+    case Role::member: return member_rank;
+  }
+  return owner_rank;
+}
+
+[[noreturn]] void refuse_member(const std::optional<MemberStanding>& found, std::int32_t given_rank,
+                                api::IfMatch match) {
+  std::optional<Standing> own;
+  std::int32_t needed = admin_rank;
+  if (found) {
+    own.emplace();
+    own->rank = found->rank;
+    own->version = found->version;
+    needed = std::max({needed, found->target_rank, given_rank});
+  }
+  refuse(own, needed, match);
+}
+
+async<api::Page<Member>> list_members(pg::ReadTx& tx, OrganizationId id, MemberQuery query) {
+  api::Selection selection;
+  selection.always(id).when(0, query.role).when(1, query.email);
+  const auto key_of = [](const MemberRow& row, unsigned sort, api::Cursor& cursor) {
+    cursor.id = row.id;
+    if (sort == 0)
+      cursor.key = row.joined_at.micros;
+    else
+      cursor.text_key = row.email.str();
+  };
+  const auto bind_key = [](pg::Params& params, unsigned sort, const api::Cursor& cursor) {
+    if (sort == 0)
+      params.add(Instant{cursor.key});
+    else
+      params.add(cursor.text_key);
+  };
+  auto rows =
+      co_await api::read_page(tx, members, std::move(selection), std::move(query), "joined_at", key_of, bind_key);
+  if (rows.data.empty()) co_await tx.one(standing, id);
+  api::Page<Member> page;
+  page.data.assign(std::make_move_iterator(rows.data.begin()), std::make_move_iterator(rows.data.end()));
+  page.next_cursor = std::move(rows.next_cursor);
+  co_return page;
+}
+
+async<Member> show_member(pg::ReadTx& tx, OrganizationId id, AccountId user) { return tx.one(member_by_id, id, user); }
+
+async<api::Created<Member>> add_member(pg::Tx& tx, OrganizationId id, NewMember draft) {
+  const auto role = draft.role.value_or(Role::member);
+  const auto own = co_await tx.maybe(standing, id);
+  const auto needed = std::max(admin_rank, rank_of(role));
+  if (!own || own->rank < needed) refuse(own, needed);
+  const auto user = co_await tx.one(user_by_email, draft.email);
+  if (!user) {
+    std::vector<FieldError> errors;
+    errors.emplace_back("/email", "no_such_account", "has no account on this server");
+    throw Problem(Kind::invalid, "One member is not acceptable.").with(std::move(errors));
+  }
+  if (co_await tx.run(insert_member, id, *user, role, admin_rank) == 0) refuse(co_await tx.maybe(standing, id), needed);
+  Member member = co_await tx.one(member_by_id, id, *user);
+  co_return member;
+}
+
+async<Member> edit_member(pg::Tx& tx, OrganizationId id, AccountId user, api::IfMatch match, RoleEdit edit) {
+  if (co_await tx.run(update_member, id, user, edit.role, match.version, admin_rank) == 0)
+    refuse_member(co_await tx.maybe(member_standing, id, user), rank_of(edit.role), match);
+  // An administrator may have just given up the right to see it from above, never the right to see it.
+  Member member = co_await tx.one(member_by_id, id, user);
+  co_return member;
+}
+
+async<> remove_member(pg::Tx& tx, OrganizationId id, AccountId user, api::IfMatch match) {
+  if (co_await tx.run(delete_member, id, user, match.version, admin_rank) == 0)
+    refuse_member(co_await tx.maybe(member_standing, id, user), member_rank, match);
+}
+
+}  // namespace
+
+void mount(api::Api& api) {
+  using api::Access;
+  api.post("/organizations", create,
+           {.id = "organization.create",
+            .summary = "Create an organization",
+            .description = "The caller becomes its owner.",
+            .allow = Access::user,
+            .location = "/organizations/{id}",
+            .problems = "slug_taken"});
+  api.get("/organizations", list,
+          {.id = "organization.list", .summary = "List my organizations", .allow = Access::user});
+  api.get("/organizations/{organization}", show,
+          {.id = "organization.show", .summary = "Show an organization", .allow = Access::member});
+  api.patch("/organizations/{organization}", edit,
+            {.id = "organization.edit",
+             .summary = "Change an organization",
+             .allow = Access::admin,
+             .problems = "slug_taken,stale"});
+  api.del("/organizations/{organization}", remove,
+          {.id = "organization.remove",
+           .summary = "Delete an organization",
+           .description = "It disappears for everybody at once; its record is kept.",
+           .allow = Access::owner});
+
+  api.get("/organizations/{organization}/members", list_members,
+          {.id = "member.list", .summary = "List members", .allow = Access::member});
+  api.post("/organizations/{organization}/members", add_member,
+           {.id = "member.add",
+            .summary = "Add a member",
+            .allow = Access::admin,
+            .problems = "member_already,no_such_account"});
+  api.get("/organizations/{organization}/members/{user}", show_member,
+          {.id = "member.show", .summary = "Show a member", .allow = Access::member});
+  api.patch("/organizations/{organization}/members/{user}", edit_member,
+            {.id = "member.edit",
+             .summary = "Change a member's role",
+             .description = "Nobody gives a role above their own or changes somebody above them; the last owner stays.",
+             .allow = Access::admin,
+             .problems = "last_owner,stale"});
+  api.del("/organizations/{organization}/members/{user}", remove_member,
+          {.id = "member.remove",
+           .summary = "Remove a member",
+           .description = "Anybody may remove themselves. The member's tasks in this organization become unassigned.",
+           .allow = Access::admin,
+           .problems = "last_owner,stale"});
+}
+
+}  // namespace cairn::organization

@@ -1,0 +1,17 @@
+#include "organization/standing.hpp"
+
+#include <fmt/format.h>
+
+namespace cairn::organization {
+
+void refuse(const std::optional<Standing>& standing, std::int32_t needed_rank, api::IfMatch match) {
+  if (!standing) throw Problem(Kind::not_found);
+  if (standing->rank < needed_rank)
+    throw Problem(Kind::forbidden, "Your role in this organization does not allow this.");
+  if (match.version && *match.version != standing->version)
+    throw Problem(Kind::stale,
+                  fmt::format("It is at version {} now: read it again before you change it.", standing->version));
+  throw Problem(Kind::conflict, "It changed while this request was under way; try again.");
+}
+
+}  // namespace cairn::organization

@@ -1,0 +1,161 @@
+#include "project/project.hpp"
+
+#include "pg/error.hpp"
+
+namespace cairn::project {
+namespace {
+
+using organization::admin_rank;
+using organization::manager_rank;
+using organization::refuse;
+using organization::Standing;
+
+const pg::Constraint external_id_taken{"projects_external_id_key", Kind::conflict, "external_id_taken", "/external_id",
+                                       "belongs to another project of this organization"};
+const pg::Constraint dates_in_order{"projects_end_date_order", Kind::invalid, "out_of_range", "/end_date",
+                                    "must not be before start_date"};
+const pg::Constraint budget_range{"projects_budget_range", Kind::invalid, "out_of_range", "/budget",
+                                  "must be 0 or more"};
+
+const pg::Sql<Project(ProjectId)> by_id{"project.by_id", R"sql(
+  select p.id, p.organization_id, p.name, p.description, p.status, p.priority, p.start_date, p.end_date, p.budget, p.metadata,
+         p.external_id, p.created_by, p.created_at, p.updated_at, p.version
+  from projects p join app.memberships m on m.organization_id = p.organization_id where p.id = $1)sql"};
+
+const pg::Sql<Project(OrganizationId, Name, std::optional<Markdown>, std::optional<Status>, std::optional<Priority>,
+                      std::optional<Date>, std::optional<Date>, std::optional<Money>, std::optional<JsonObject>,
+                      std::optional<ExternalId>, std::int32_t)>
+    insert_project{"project.insert", R"sql(
+  insert into projects (organization_id, name, description, status, priority, start_date, end_date, budget, metadata,
+                        external_id, created_by)
+  select m.organization_id, $2, $3, coalesce($4, 'active'), coalesce($5, 'medium'), $6, $7, $8, coalesce($9, '{}'), $10,
+         app.actor()
+  from app.memberships m where m.organization_id = $1 and m.rank >= $11
+  returning id, organization_id, name, description, status, priority, start_date, end_date, budget, metadata, external_id,
+            created_by, created_at, updated_at, version)sql"};
+
+const pg::Sql<Project(ProjectId, Change<Name>, Change<std::optional<Markdown>>, Change<Status>, Change<Priority>,
+                      Change<std::optional<Date>>, Change<std::optional<Date>>, Change<std::optional<Money>>,
+                      Change<JsonObject>, Change<std::optional<ExternalId>>, std::optional<std::int64_t>, std::int32_t)>
+    update_project{"project.update", R"sql(
+  update projects p set
+    name = case when $2 then $3 else name end, description = case when $4 then $5 else description end,
+    status = case when $6 then $7 else status end, priority = case when $8 then $9 else priority end,
+    start_date = case when $10 then $11 else start_date end, end_date = case when $12 then $13 else end_date end,
+    budget = case when $14 then $15 else budget end, metadata = case when $16 then $17 else metadata end,
+    external_id = case when $18 then $19 else external_id end
+  from app.memberships m
+  where p.id = $1 and m.organization_id = p.organization_id and m.rank >= $21 and ($20::bigint is null or p.version = $20)
+  returning p.id, p.organization_id, p.name, p.description, p.status, p.priority, p.start_date, p.end_date, p.budget,
+            p.metadata, p.external_id, p.created_by, p.created_at, p.updated_at, p.version)sql"};
+
+const pg::Sql<void(ProjectId, std::optional<std::int64_t>, std::int32_t)> delete_project{"project.delete", R"sql(
+  delete from projects p using app.memberships m
+  where p.id = $1 and m.organization_id = p.organization_id and m.rank >= $3 and ($2::bigint is null or p.version = $2))sql"};
+
+const pg::Sql<Standing(ProjectId)> standing{"project.standing", R"sql(
+  select m.rank, p.version from projects p join app.memberships m on m.organization_id = p.organization_id
+  where p.id = $1)sql"};
+
+const pg::Sql<Standing(OrganizationId)> standing_in{"project.standing_in_organization", R"sql(
+  select rank, 0::bigint as version from app.memberships where organization_id = $1)sql"};
+
+const pg::Family<Project> in_organization{
+    "project.in_organization",
+    R"sql(
+  select t.id, t.organization_id, t.name, t.description, t.status, t.priority, t.start_date, t.end_date, t.budget, t.metadata,
+         t.external_id, t.created_by, t.created_at, t.updated_at, t.version
+  from projects t join app.memberships m on m.organization_id = t.organization_id where t.organization_id = {})sql",
+    {pg::filter<std::vector<Status>>("t.status = any({})"), pg::filter<std::vector<Priority>>("t.priority = any({})"),
+     pg::filter<ExternalId>("t.external_id = {}")},
+    {{"name", "t.name"}, {"created_at", "t.created_at"}, {"updated_at", "t.updated_at"}}};
+
+// Reads no task: the index tasks_project_status_due_idx holds all that is asked for.
+const pg::Sql<Counts(ProjectId)> counts_by_status{"project.counts", R"sql(
+  select p.id as project_id,
+         coalesce(sum(c.n) filter (where c.status = 'todo'), 0)::bigint as todo,
+         coalesce(sum(c.n) filter (where c.status = 'in_progress'), 0)::bigint as in_progress,
+         coalesce(sum(c.n) filter (where c.status = 'review'), 0)::bigint as review,
+         coalesce(sum(c.n) filter (where c.status = 'done'), 0)::bigint as done,
+         coalesce(sum(c.n) filter (where c.status = 'cancelled'), 0)::bigint as cancelled,
+         coalesce(sum(c.n), 0)::bigint as total
+  from projects p join app.memberships m on m.organization_id = p.organization_id
+  left join lateral (select t.status, count(*) as n from tasks t where t.project_id = p.id group by t.status) c on true
+  where p.id = $1 group by p.id)sql"};
+
+async<api::Created<Project>> create(pg::Tx& tx, OrganizationId organization, Draft draft) {
+  auto project = co_await tx.maybe(insert_project, organization, draft.name, draft.description, draft.status,
+                                   draft.priority, draft.start_date, draft.end_date, draft.budget, draft.metadata,
+                                   draft.external_id, manager_rank);
+  if (!project) refuse(co_await tx.maybe(standing_in, organization), manager_rank);
+  co_return std::move(*project);
+}
+
+async<api::Page<Project>> list(pg::ReadTx& tx, OrganizationId organization, Filter filter) {
+  api::Selection selection;
+  selection.always(organization).when(0, filter.status).when(1, filter.priority).when(2, filter.external_id);
+  const auto key_of = [](const Project& row, unsigned sort, api::Cursor& cursor) {
+    cursor.id = row.id.value;
+    if (sort == 0)
+      cursor.text_key = row.name.str();
+    else
+      cursor.key = (sort == 1 ? row.created_at : row.updated_at).micros;
+  };
+  const auto bind_key = [](pg::Params& params, unsigned sort, const api::Cursor& cursor) {
+    if (sort == 0)
+      params.add(cursor.text_key);
+    else
+      params.add(Instant{cursor.key});
+  };
+  auto page =
+      co_await api::read_page(tx, in_organization, std::move(selection), std::move(filter), "name", key_of, bind_key);
+  if (page.data.empty()) co_await tx.one(standing_in, organization);
+  co_return page;
+}
+
+async<Project> show(pg::ReadTx& tx, ProjectId id) { return tx.one(by_id, id); }
+
+async<Counts> counts(pg::ReadTx& tx, ProjectId id) { return tx.one(counts_by_status, id); }
+
+async<Project> edit(pg::Tx& tx, ProjectId id, api::IfMatch match, Edit edit) {
+  auto project =
+      co_await tx.maybe(update_project, id, edit.name, edit.description, edit.status, edit.priority, edit.start_date,
+                        edit.end_date, edit.budget, edit.metadata, edit.external_id, match.version, manager_rank);
+  if (!project) refuse(co_await tx.maybe(standing, id), manager_rank, match);
+  co_return std::move(*project);
+}
+
+async<> remove(pg::Tx& tx, ProjectId id, api::IfMatch match) {
+  if (co_await tx.run(delete_project, id, match.version, admin_rank) == 0)
+    refuse(co_await tx.maybe(standing, id), admin_rank, match);
+}
+
+}  // namespace
+
+void mount(api::Api& api) {
+  using api::Access;
+  api.post("/organizations/{organization}/projects", create,
+           {.id = "project.create",
+            .summary = "Create a project",
+            .allow = Access::manager,
+            .location = "/projects/{id}",
+            .problems = "external_id_taken"});
+  api.get("/organizations/{organization}/projects", list,
+          {.id = "project.list", .summary = "List projects", .allow = Access::member});
+  api.get("/projects/{project}", show, {.id = "project.show", .summary = "Show a project", .allow = Access::member});
+  api.get("/projects/{project}/counts", counts,
+          {.id = "project.counts", .summary = "Count a project's tasks by status", .allow = Access::member});
+  api.patch("/projects/{project}", edit,
+            {.id = "project.edit",
+             .summary = "Change a project",
+             .allow = Access::manager,
+             .problems = "external_id_taken,stale"});
+  api.del("/projects/{project}", remove,
+          {.id = "project.remove",
+           .summary = "Delete a project and its tasks",
+           .description = "Every task deleted with it is on the record, whole.",
+           .allow = Access::admin,
+           .problems = "stale"});
+}
+
+}  // namespace cairn::project

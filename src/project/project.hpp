@@ -1,0 +1,93 @@
+#pragma once
+#include "api/paging.hpp"
+#include "organization/organization.hpp"
+
+namespace cairn::project {
+
+using account::AccountId;
+using organization::OrganizationId;
+
+// The specification's project_status and project_priority.
+BOOST_DEFINE_ENUM_CLASS(Status, draft, active, on_hold, completed, cancelled)
+BOOST_DEFINE_ENUM_CLASS(Priority, low, medium, high, critical)
+
+struct Project;
+using ProjectId = Id<Project>;
+using Name = Text<1, 200>;
+using Money = Decimal<12, 2>;
+using ExternalId = Text<1, 200>;
+
+struct Project : json::Read {
+  Project() = default;
+  ProjectId id;
+  OrganizationId organization_id;
+  Name name;
+  std::optional<Markdown> description;
+  Status status = Status::active;
+  Priority priority = Priority::medium;
+  std::optional<Date> start_date, end_date;
+  std::optional<Money> budget;
+  JsonObject metadata;
+  std::optional<ExternalId> external_id;
+  AccountId created_by;
+  Instant created_at, updated_at;
+  std::int64_t version = 0;
+};
+BOOST_DESCRIBE_STRUCT(Project, (),
+                      (id, organization_id, name, description, status, priority, start_date, end_date, budget, metadata,
+                       external_id, created_by, created_at, updated_at, version))
+
+struct Draft : json::Written {
+  Draft() = default;
+  Name name;
+  std::optional<Markdown> description;
+  std::optional<Status> status;
+  std::optional<Priority> priority;
+  std::optional<Date> start_date, end_date;
+  std::optional<Money> budget;
+  std::optional<JsonObject> metadata;
+  std::optional<ExternalId> external_id;
+};
+BOOST_DESCRIBE_STRUCT(Draft, (),
+                      (name, description, status, priority, start_date, end_date, budget, metadata, external_id))
+
+struct Edit : json::Written {
+  Edit() = default;
+  Change<Name> name;
+  Change<std::optional<Markdown>> description;
+  Change<Status> status;
+  Change<Priority> priority;
+  Change<std::optional<Date>> start_date, end_date;
+  Change<std::optional<Money>> budget;
+  Change<JsonObject> metadata;
+  Change<std::optional<ExternalId>> external_id;
+};
+BOOST_DESCRIBE_STRUCT(Edit, (),
+                      (name, description, status, priority, start_date, end_date, budget, metadata, external_id))
+
+struct Filter : api::PageQuery {
+  Filter() = default;
+  std::optional<std::vector<Status>> status;
+  std::optional<std::vector<Priority>> priority;
+  std::optional<ExternalId> external_id;
+};
+BOOST_DESCRIBE_STRUCT(Filter, (api::PageQuery), (status, priority, external_id))
+
+// How many tasks a project has in each status.
+struct Counts : json::Read {
+  Counts() = default;
+  ProjectId project_id;
+  std::int64_t todo = 0, in_progress = 0, review = 0, done = 0, cancelled = 0, total = 0;
+};
+BOOST_DESCRIBE_STRUCT(Counts, (), (project_id, todo, in_progress, review, done, cancelled, total))
+
+void mount(api::Api& api);
+
+}  // namespace cairn::project
+
+namespace cairn::json {
+template<>
+inline constexpr auto member_docs<project::Project> = std::to_array<MemberDoc>(
+    {{"external_id", "The key of this project in the system it came from; unique in its organization."},
+     {"budget", "In the organization's own currency."}});
+}  // namespace cairn::json
