@@ -93,7 +93,9 @@ template<std::int64_t Min, std::int64_t Max>
 struct Codec<Bounded<Min, Max>> {
   using Stored = std::conditional_t<(Min >= INT32_MIN && Max <= INT32_MAX), std::int32_t, std::int64_t>;
   static SqlType type() { return Codec<Stored>::type(); }
-  static void encode(Bounded<Min, Max> value, std::string& out) { Codec<Stored>::encode(static_cast<Stored>(value.value), out); }
+  static void encode(Bounded<Min, Max> value, std::string& out) {
+    Codec<Stored>::encode(static_cast<Stored>(value.value), out);
+  }
   static Bounded<Min, Max> decode(Field field) { return {Codec<Stored>::decode(field)}; }
 };
 

@@ -1,0 +1,178 @@
+#include "server/server.hpp"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <future>
+
+#include "api/metrics.hpp"
+#include "api/problem_json.hpp"
+#include "http/listener.hpp"
+
+namespace cairn::server {
+namespace {
+
+namespace asio = boost::asio;
+
+pg::Settings database_settings(const Config& config, const Backends& backends) {
+  pg::Settings settings;
+  settings.conninfo = backends.database_url;
+  settings.role = backends.role;
+  settings.read_connections = config.database.read_connections;
+  settings.write_connections = config.database.write_connections;
+  return settings;
+}
+
+redis::Settings redis_settings(const Backends& backends) {
+  auto settings = redis::Settings::parse(backends.redis_url);
+  settings.on_change = [](std::string_view problem) {
+    if (problem.empty()) log::info("redis is back");
+    else log::warn("redis is away; going on without it", {{"problem", problem}});
+  };
+  return settings;
+}
+
+http::Limits http_limits(const Config& config) {
+  http::Limits limits;
+  limits.header_bytes = config.http.header_bytes;
+  limits.headers = config.http.headers;
+  limits.body_bytes = config.http.body_bytes;
+  limits.target_bytes = config.http.target_bytes;
+  limits.connections = config.http.connections;
+  limits.header_time = config.http.header_time_seconds;
+  limits.body_time = config.http.body_time_seconds;
+  limits.idle_time = config.http.idle_time_seconds;
+  limits.write_time = config.http.write_time_seconds;
+  return limits;
+}
+
+http::Listener::Endpoint endpoint_of(const Listen& listen, std::uint16_t port) {
+  if (!listen.unix_path.empty()) return asio::local::stream_protocol::endpoint(listen.unix_path);
+  boost::system::error_code error;
+  auto address = asio::ip::make_address(listen.host, error);
+  if (error) {
+    asio::io_context io;
+    asio::ip::tcp::resolver resolver(io);
+    address = resolver.resolve(listen.host, "").begin()->endpoint().address();
+  }
+  return asio::ip::tcp::endpoint(address, port);
+}
+
+void protocol_error(const http::Request&, std::string_view detail, http::Response& response) {
+  Problem problem(kind_of(response.status), std::string(detail));
+  if (problem.kind == Kind::internal) problem.detail = "Something went wrong on our side.";
+  if (response.status == 503) problem.retry_after = 1;
+  api::write_problem(problem, {}, response);
+}
+
+}  // namespace
+
+struct Server::Running {
+  Running(api::Shared& shared, unsigned index, const Backends& backends)
+      : core(shared, index, database_settings(shared.config, backends), redis_settings(backends)), tick(core.io) {}
+
+  async<> begin(const Site& site, std::uint16_t port) {
+    co_await core.database.start();
+    core.redis.start();
+    // A moment's patience keeps the first requests from finding Redis away; it is not needed to begin.
+    co_await core.redis.wait_healthy(std::chrono::milliseconds(200));
+    auto handler = [this, &site](const http::Request& request, http::Response& response) {
+      return site.answer(core, request, response);
+    };
+    listener.emplace(core.io, endpoint_of(core.shared.config.server.listen, port), http_limits(core.shared.config),
+                     std::move(handler), protocol_error);
+    listener->start();
+  }
+
+  // Access lines of a quiet server reach the log within a second.
+  async<> flush_log() {
+    for (;;) {
+      tick.expires_after(std::chrono::seconds(1));
+      co_await tick.async_wait(awaiting);
+      core.access.flush();
+    }
+  }
+
+  async<> end(std::chrono::seconds patience) {
+    if (listener) {
+      listener->drain();
+      const auto deadline = std::chrono::steady_clock::now() + patience;
+      asio::steady_timer pause(core.io);
+      while (listener->sessions() > 0 && std::chrono::steady_clock::now() < deadline) {
+        pause.expires_after(std::chrono::milliseconds(10));
+        co_await pause.async_wait(awaiting);
+      }
+    }
+    co_await core.database.close();
+    co_await core.redis.close();
+    core.access.flush();
+  }
+
+  api::Core core;
+  asio::steady_timer tick;
+  std::optional<http::Listener> listener;
+  std::thread thread;
+};
+
+Server::Server(Config config, Backends backends)
+    : backends_(std::move(backends)), shared_(std::make_unique<api::Shared>(std::move(config))) {
+  const unsigned wanted = shared_->config.server.threads;
+  const unsigned available = std::max(1u, std::thread::hardware_concurrency());
+  // A unix socket has one listener, hence one core.
+  const unsigned cores = !shared_->config.server.listen.unix_path.empty() ? 1 : wanted != 0 ? wanted : available;
+  site_ = std::make_unique<Site>(*shared_, cores);
+  for (unsigned i = 0; i < cores; ++i) cores_.push_back(std::make_unique<Running>(*shared_, i, backends_));
+}
+
+Server::~Server() { stop(); }
+
+void Server::start() {
+  port_ = shared_->config.server.listen.port;
+  for (auto& running : cores_) {
+    auto begun = std::make_shared<std::promise<void>>();
+    auto result = begun->get_future();
+    const auto done = [begun](std::exception_ptr error) {
+      if (error) begun->set_exception(error);
+      else begun->set_value();
+    };
+    asio::co_spawn(running->core.io, running->begin(*site_, port_), done);
+    asio::co_spawn(running->core.io, running->flush_log(), [](std::exception_ptr) {});
+    running->thread = std::thread([&io = running->core.io] { io.run(); });
+    result.get();
+    // With port 0 the first core finds a free port and the others share it.
+    if (port_ == 0) port_ = running->listener->port();
+  }
+  auto& metrics = *shared_->metrics;
+  const auto sum = [this](auto member) {
+    return [this, member] {
+      double total = 0;
+      for (const auto& running : cores_) total += static_cast<double>(running->core.database.stats().*member);
+      return total;
+    };
+  };
+  (void)metrics;
+  (void)sum;
+}
+
+void Server::stop() {
+  shared_->draining = true;
+  std::vector<std::future<void>> ends;
+  for (auto& running : cores_) {
+    if (!running->thread.joinable()) continue;
+    auto ended = std::make_shared<std::promise<void>>();
+    ends.push_back(ended->get_future());
+    const auto done = [ended](std::exception_ptr) { ended->set_value(); };
+    asio::co_spawn(running->core.io, running->end(shared_->config.server.drain_seconds), done);
+  }
+  for (auto& end : ends) end.wait();
+  for (auto& running : cores_) {
+    running->core.io.stop();
+    if (running->thread.joinable()) running->thread.join();
+  }
+  cores_.clear();
+}
+
+}  // namespace cairn::server
