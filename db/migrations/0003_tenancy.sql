@@ -31,13 +31,30 @@ CREATE TRIGGER tasks_organization_of_insert BEFORE INSERT ON tasks
 CREATE TRIGGER tasks_organization_of_move BEFORE UPDATE OF project_id ON tasks
     FOR EACH ROW WHEN (NEW.project_id IS DISTINCT FROM OLD.project_id) EXECUTE FUNCTION app.inherit_organization();
 
+-- Every policy asks for the actor's memberships in organizations that are not deleted, and must find them in one index.
+ALTER TABLE user_organizations ADD organization_deleted_at timestamptz;
+COMMENT ON COLUMN user_organizations.organization_deleted_at IS 'copy of organizations.deleted_at';
+CREATE INDEX user_organizations_live_idx ON user_organizations (user_id, organization_id) INCLUDE (role)
+    WHERE organization_deleted_at IS NULL;
+
+CREATE FUNCTION app.pass_on_deletion() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE public.user_organizations SET organization_deleted_at = NEW.deleted_at WHERE organization_id = NEW.id;
+    RETURN NULL;
+END;
+$$;
+CREATE TRIGGER organizations_deletion AFTER UPDATE OF deleted_at ON organizations
+    FOR EACH ROW WHEN (NEW.deleted_at IS DISTINCT FROM OLD.deleted_at) EXECUTE FUNCTION app.pass_on_deletion();
+
 -- Membership writes of one organization take turns: two owners who demote each other at once would leave none.
 CREATE FUNCTION app.lock_organization() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     membership public.user_organizations := CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
 BEGIN
-    PERFORM FROM public.organizations WHERE id = membership.organization_id FOR NO KEY UPDATE;
+    SELECT deleted_at INTO membership.organization_deleted_at
+        FROM public.organizations WHERE id = membership.organization_id FOR NO KEY UPDATE;
     RETURN membership;
 END;
 $$;
@@ -58,6 +75,7 @@ BEGIN
 END;
 $$;
 -- Deferred: ownership may pass from one member to another in either order.
-CREATE CONSTRAINT TRIGGER user_organizations_last_owner AFTER UPDATE OR DELETE ON user_organizations
+CREATE CONSTRAINT TRIGGER user_organizations_last_owner
+    AFTER UPDATE OF role, organization_id OR DELETE ON user_organizations
     DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW WHEN (OLD.role = 'owner') EXECUTE FUNCTION app.require_owner();

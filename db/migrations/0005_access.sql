@@ -102,9 +102,9 @@ CREATE FUNCTION app.user_by_email(email text) RETURNS uuid
 
 -- The actor's memberships in organizations that are not deleted.
 CREATE VIEW app.memberships AS
-    SELECT m.organization_id, m.role, app.role_rank(m.role) AS rank, m.permissions
-    FROM user_organizations m JOIN organizations o ON o.id = m.organization_id
-    WHERE m.user_id = app.actor() AND o.deleted_at IS NULL;
+    SELECT organization_id, role, app.role_rank(role) AS rank, permissions
+    FROM user_organizations
+    WHERE user_id = app.actor() AND organization_deleted_at IS NULL;
 
 -- Everybody who shares an organization with the actor, once for each organization shared.
 CREATE VIEW app.colleagues AS
@@ -137,21 +137,21 @@ END;
 $$;
 
 CREATE POLICY member ON projects TO cairn_app
-    USING (organization_id IN (SELECT organization_id FROM app.memberships));
+    USING (organization_id = ANY (ARRAY(SELECT organization_id FROM app.memberships)));
 CREATE POLICY member ON tasks TO cairn_app
-    USING (organization_id IN (SELECT organization_id FROM app.memberships));
+    USING (organization_id = ANY (ARRAY(SELECT organization_id FROM app.memberships)));
 
 CREATE POLICY member ON organizations FOR SELECT TO cairn_app
-    USING (id IN (SELECT organization_id FROM app.memberships));
+    USING (id = ANY (ARRAY(SELECT organization_id FROM app.memberships)));
 CREATE POLICY admin ON organizations FOR UPDATE TO cairn_app
-    USING (id IN (SELECT organization_id FROM app.memberships WHERE rank >= 3))
+    USING (id = ANY (ARRAY(SELECT organization_id FROM app.memberships WHERE rank >= 3)))
     WITH CHECK (true);
 CREATE POLICY founder ON organizations FOR INSERT TO cairn_app
     WITH CHECK (app.actor() IS NOT NULL AND deleted_at IS NULL);
 
 -- Administrators write memberships, none above their own rank; anybody may leave.
 CREATE POLICY member ON user_organizations FOR SELECT TO cairn_app
-    USING (user_id = app.actor() OR organization_id IN (SELECT organization_id FROM app.memberships));
+    USING (user_id = app.actor() OR organization_id = ANY (ARRAY(SELECT organization_id FROM app.memberships)));
 CREATE POLICY admin ON user_organizations TO cairn_app
     USING (EXISTS (SELECT FROM app.memberships m WHERE m.organization_id = user_organizations.organization_id
                    AND m.rank >= 3 AND m.rank >= app.role_rank(user_organizations.role)));
@@ -175,7 +175,7 @@ CREATE POLICY self ON app.sessions TO cairn_app
     USING (user_id = app.actor());
 
 CREATE POLICY member ON audit_logs FOR SELECT TO cairn_app
-    USING (organization_id IN (SELECT organization_id FROM app.memberships)
+    USING (organization_id = ANY (ARRAY(SELECT organization_id FROM app.memberships))
            OR organization_id IS NULL AND (user_id = app.actor() OR entity_type = 'users' AND entity_id = app.actor()));
 
 -- Privileges -----------------------------------------------------------------------------------------------------------
