@@ -29,8 +29,10 @@ pg::Settings database_settings(const Config& config, const Backends& backends) {
 redis::Settings redis_settings(const Backends& backends) {
   auto settings = redis::Settings::parse(backends.redis_url);
   settings.on_change = [](std::string_view problem) {
-    if (problem.empty()) log::info("redis is back");
-    else log::warn("redis is away; going on without it", {{"problem", problem}});
+    if (problem.empty())
+      log::info("redis is back");
+    else
+      log::warn("redis is away; going on without it", {{"problem", problem}});
   };
   return settings;
 }
@@ -135,8 +137,10 @@ void Server::start() {
     auto begun = std::make_shared<std::promise<void>>();
     auto result = begun->get_future();
     const auto done = [begun](std::exception_ptr error) {
-      if (error) begun->set_exception(error);
-      else begun->set_value();
+      if (error)
+        begun->set_exception(error);
+      else
+        begun->set_value();
     };
     asio::co_spawn(running->core.io, running->begin(*site_, port_), done);
     asio::co_spawn(running->core.io, running->flush_log(), [](std::exception_ptr) {});

@@ -18,7 +18,8 @@ namespace {
 
 http::Asset asset(std::string content_type, std::string body) {
   std::array<unsigned char, 16> digest;
-  crypto_generichash(digest.data(), digest.size(), reinterpret_cast<const unsigned char*>(body.data()), body.size(), nullptr, 0);
+  crypto_generichash(digest.data(), digest.size(), reinterpret_cast<const unsigned char*>(body.data()), body.size(),
+                     nullptr, 0);
   std::string hex(digest.size() * 2 + 1, '\0');
   sodium_bin2hex(hex.data(), hex.size(), digest.data(), digest.size());
   hex.pop_back();
@@ -29,7 +30,9 @@ http::Asset asset(std::string content_type, std::string body) {
   return made;
 }
 
-bool from_this_machine(const http::Request& request) { return request.peer.is_unspecified() || request.peer.is_loopback(); }
+bool from_this_machine(const http::Request& request) {
+  return request.peer.is_unspecified() || request.peer.is_loopback();
+}
 
 bool reads(const http::Request& request) {
   return request.method == http::Method::get || request.method == http::Method::head;
@@ -79,9 +82,10 @@ async<> Site::answer(api::Core& core, const http::Request& request, http::Respon
     response.add_header("Location", "/api/docs");
   } else if (files_.serve(request, response)) {
     // Nothing inline and nothing from elsewhere: the page can only show what this server sends.
-    response.add_header("Content-Security-Policy",
-                        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-                        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
+    response.add_header(
+        "Content-Security-Policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
     response.add_header("Referrer-Policy", "no-referrer");
   } else {
     api::write_problem(Problem(Kind::not_found, "no_such_endpoint", "There is nothing at this address."), {}, response);

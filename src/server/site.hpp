@@ -7,8 +7,8 @@
 
 namespace cairn::server {
 
-// Everything the server answers: the API below its prefix, and beside it what operators and readers need: /healthz, /readyz,
-// /metrics, /openapi.json and the reference at /api/docs. Constant after construction; called on every core.
+// Everything the server answers: the API below its prefix, and beside it what operators and readers need: /healthz,
+// /readyz, /metrics, /openapi.json and the reference at /api/docs. Constant after construction; called on every core.
 class Site {
  public:
   Site(const api::Shared& shared, unsigned cores);

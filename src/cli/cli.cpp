@@ -1,0 +1,291 @@
+#include "cli/cli.hpp"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+#include <CLI/CLI.hpp>
+
+#include <filesystem>
+#include <iostream>
+
+#include "api/openapi.hpp"
+#include "base/config.hpp"
+#include "base/log.hpp"
+#include "embedded/embedded.hpp"
+#include "importer/importer.hpp"
+#include "pg/migrate.hpp"
+#include "server/server.hpp"
+
+namespace cairn::cli {
+namespace {
+
+constexpr int done = 0, failed = 1;
+
+// Everything that the settings' own flags said.
+struct Flags {
+  Flags() = default;
+  std::optional<std::string> file;
+  Pairs pairs;
+};
+
+// Each setting is a flag of the command; `flags` collects what was given.
+void add_settings(CLI::App& command, Flags& flags) {
+  command.add_option_function<std::string>(
+      "--config", [&flags](const std::string& file) { flags.file = file; }, "TOML file to read settings from");
+  for (const auto& setting : settings()) {
+    const std::string name(setting.name);
+    command
+        .add_option_function<std::string>(
+            "--" + setting.flag(), [&flags, name](const std::string& value) { flags.pairs.emplace_back(name, value); },
+            fmt::format("{} ({})", setting.help, setting.environment()))
+        ->type_name(std::string(setting.type))
+        ->group("Settings");
+  }
+}
+
+Config load_config(const Flags& flags) {
+  Sources sources;
+  sources.file = flags.file;
+  sources.environment = process_environment();
+  sources.flags = flags.pairs;
+  return load(sources);
+}
+
+bool external(const Config& config) { return !config.database.url.reveal().empty(); }
+
+std::string owner_url(const Config& config) {
+  return config.database.owner_url.reveal().empty() ? config.database.url.reveal() : config.database.owner_url.reveal();
+}
+
+// The connection string of the database's owner, for commands that run beside a server.
+std::string owner_of_running(const Config& config) {
+  return external(config) ? owner_url(config) : embedded::endpoints(config.data_dir).owner_url;
+}
+
+// SIGTERM and SIGINT as something that can be waited for; every thread started later inherits the mask.
+class StopSignal {
+ public:
+  StopSignal() {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+    fd_ = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (fd_ < 0) throw std::system_error(errno, std::generic_category(), "signalfd");
+  }
+  ~StopSignal() { close(fd_); }
+  StopSignal(const StopSignal&) = delete;
+  StopSignal& operator=(const StopSignal&) = delete;
+
+  int fd() const { return fd_; }
+  bool given() const {
+    signalfd_siginfo info;
+    return read(fd_, &info, sizeof info) == sizeof info;
+  }
+  void wait() const {
+    pollfd waiting{fd_, POLLIN, 0};
+    while (!given()) poll(&waiting, 1, -1);
+  }
+
+ private:
+  int fd_;
+};
+
+int serve(const Config& config) {
+  log::start(config.log.format, config.log.level);
+  const auto begun = std::chrono::steady_clock::now();
+
+  std::optional<embedded::Servers> servers;
+  server::Backends backends;
+  std::string owner;
+  if (external(config)) {
+    if (config.redis.url.reveal().empty())
+      throw std::runtime_error("database.url is set and redis.url is not: name the Redis server too, or neither");
+    backends.database_url = config.database.url.reveal();
+    // With one login for everything, the server works as the runtime role; with two, its login is that role already.
+    if (config.database.owner_url.reveal().empty()) backends.role = "cairn_app";
+    backends.redis_url = config.redis.url.reveal();
+    owner = owner_url(config);
+  } else {
+    embedded::Options options;
+    options.data_dir = config.data_dir;
+    options.report = [](std::string_view line) { log::warn(line); };
+    servers.emplace(std::move(options));
+    const auto endpoints = servers->start();
+    backends.database_url = endpoints.app_url;
+    backends.redis_url = config.redis.url.reveal().empty() ? endpoints.redis_socket : config.redis.url.reveal();
+    owner = endpoints.owner_url;
+  }
+  pg::migrate(owner, [](std::string_view line) { log::info(line); });
+
+  const StopSignal signal;
+  server::Server server(config, std::move(backends));
+  server.start();
+  auto listen = config.server.listen;
+  if (listen.unix_path.empty()) listen.port = server.port();
+  const auto address = listen.unix_path.empty() ? "http://" + listen.text() : listen.text();
+  const auto taken = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begun);
+  log::info("ready", {{"address", address}, {"ms", taken.count()}});
+
+  std::string failure;
+  try {
+    if (servers)
+      servers->supervise([&] { return signal.given(); }, signal.fd());
+    else
+      signal.wait();
+  } catch (const std::exception& error) {
+    failure = error.what();
+    log::error("giving up", {{"cause", failure}});
+  }
+  log::info("stopping");
+  server.stop();
+  if (servers) servers->stop();
+  log::info("stopped");
+  return failure.empty() ? done : failed;
+}
+
+int migrate_status(const Config& config) {
+  const auto status = pg::status(owner_of_running(config));
+  fmt::print("applied {}, newest {}\n", status.applied, status.newest);
+  for (const auto& pending : status.pending) fmt::print("pending {}\n", pending);
+  if (!status.refusal.empty()) fmt::print("refused: {}\n", status.refusal);
+  return status.current() ? done : failed;
+}
+
+int migrate_up(const Config& config) {
+  pg::migrate(owner_of_running(config), [](std::string_view line) { fmt::print("{}\n", line); });
+  fmt::print("up to date\n");
+  return done;
+}
+
+// Becomes psql. What is changed there is on the record as the operator's.
+int psql(const Config& config, const std::vector<std::string>& more) {
+  const auto database = owner_of_running(config);
+  const char* user = getenv("SUDO_USER");
+  if (!user) user = getenv("USER");
+  setenv("PGOPTIONS", fmt::format("-c app.system=psql:{}", user ? user : "operator").c_str(), 1);
+  std::vector<std::string> words{"psql", database};
+  words.insert(words.end(), more.begin(), more.end());
+  std::vector<char*> arguments;
+  for (auto& word : words) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  execvp("psql", arguments.data());
+  throw std::runtime_error("psql cannot be run: install postgresql-client-15");
+}
+
+int import_csv(const Config& config, importer::Options options, bool json) {
+  options.database_url = owner_of_running(config);
+  options.progress = options.progress || isatty(STDERR_FILENO) != 0;
+  const auto report = importer::run(options, std::cerr);
+  importer::print(report, std::cout, json);
+  return report.ok() ? done : failed;
+}
+
+}  // namespace
+
+int run(int argc, char** argv) {
+  CLI::App app("Cairn keeps a team's organizations, projects and tasks, with every change on the record.", "cairn");
+  app.require_subcommand(1);
+  app.footer("Example: cairn serve --data-dir .cairn --listen 127.0.0.1:8080");
+  Flags flags;
+  std::function<int()> command;
+
+  auto* serve_command =
+      app.add_subcommand("serve", "Run the server, with a private PostgreSQL and Redis unless told otherwise");
+  serve_command->footer("Example: cairn serve --data-dir /var/lib/cairn --listen 127.0.0.1:8080");
+  add_settings(*serve_command, flags);
+  serve_command->callback([&] { command = [&] { return serve(load_config(flags)); }; });
+
+  auto* migrate_command = app.add_subcommand("migrate", "Bring the database's schema up to date");
+  migrate_command->footer("Example: cairn migrate status --data-dir .cairn");
+  migrate_command->require_subcommand(1);
+  auto* status_command = migrate_command->add_subcommand("status", "Say what is applied and what is pending");
+  add_settings(*status_command, flags);
+  status_command->callback([&] { command = [&] { return migrate_status(load_config(flags)); }; });
+  auto* up_command = migrate_command->add_subcommand("up", "Apply what is pending");
+  add_settings(*up_command, flags);
+  up_command->callback([&] { command = [&] { return migrate_up(load_config(flags)); }; });
+
+  auto* psql_command = app.add_subcommand("psql", "Open psql on the database in use");
+  psql_command->footer("Example: cairn psql --data-dir .cairn -- -c 'select count(*) from tasks'");
+  add_settings(*psql_command, flags);
+  std::vector<std::string> psql_words;
+  psql_command->add_option("words", psql_words, "Words for psql, after --");
+  psql_command->callback([&] { command = [&] { return psql(load_config(flags), psql_words); }; });
+
+  auto* import_command = app.add_subcommand("import", "Bring in tasks from elsewhere");
+  import_command->require_subcommand(1);
+  auto* csv_command = import_command->add_subcommand("csv", "Bring in the tasks of a CSV file, as a profile says");
+  csv_command->footer("Example: cairn import csv tasks.csv --org acme --profile sip --data-dir .cairn");
+  add_settings(*csv_command, flags);
+  importer::Options options;
+  bool json = false;
+  std::vector<std::string> joins;
+  csv_command->add_option("file", options.file, "The file")->required();
+  csv_command->add_option("--org", options.organization, "Slug or id of the organization")->required();
+  csv_command->add_option("--profile", options.profile, "A shipped profile's name, or a file")->required();
+  csv_command->add_option("--as", options.as, "E-mail of the owner or administrator who imports");
+  csv_command->add_option("--join", joins, "NAME=FILE: read this file where the profile joins NAME");
+  csv_command->add_flag("--dry-run", options.dry_run, "Do everything but keep it");
+  csv_command->add_flag("--atomic", options.atomic, "Keep nothing unless every row is good");
+  csv_command->add_flag("--progress", options.progress, "Show progress even when nobody seems to watch");
+  csv_command->add_flag("--json", json, "Print the report as JSON");
+  csv_command->callback([&] {
+    for (const auto& join : joins) {
+      const auto equals = join.find('=');
+      if (equals == std::string::npos) throw CLI::ValidationError("--join", "takes NAME=FILE");
+      options.joins[join.substr(0, equals)] = join.substr(equals + 1);
+    }
+    command = [&] { return import_csv(load_config(flags), options, json); };
+  });
+
+  auto* openapi_command = app.add_subcommand("openapi", "Print the API's description (OpenAPI 3.1)");
+  openapi_command->callback([&] {
+    command = [] {
+      fmt::print("{}\n", api::openapi(server::make_api(1), {}));
+      return done;
+    };
+  });
+
+  auto* config_command = app.add_subcommand("config", "Look at the settings");
+  config_command->require_subcommand(1);
+  auto* print_command = config_command->add_subcommand("print", "Print every setting and where it comes from");
+  add_settings(*print_command, flags);
+  print_command->callback([&] {
+    command = [&] {
+      fmt::print("{}", print(load_config(flags)));
+      return done;
+    };
+  });
+  auto* check_command = config_command->add_subcommand("check", "Say what is wrong with the settings");
+  add_settings(*check_command, flags);
+  check_command->callback([&] {
+    command = [&] {
+      load_config(flags);
+      fmt::print("the settings are fine\n");
+      return done;
+    };
+  });
+
+  app.add_subcommand("version", "Print the version")->callback([&] {
+    command = [] {
+      fmt::print("cairn {}\n", CAIRN_VERSION);
+      return done;
+    };
+  });
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) { return app.exit(error) == 0 ? done : 2; }
+  try {
+    return command();
+  } catch (const Problem& problem) {
+    fmt::print(stderr, "cairn: {}{}{}\n", problem.detail, problem.cause.empty() ? "" : ": ", problem.cause);
+  } catch (const std::exception& error) { fmt::print(stderr, "cairn: {}\n", error.what()); }
+  return failed;
+}
+
+}  // namespace cairn::cli
