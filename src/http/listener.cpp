@@ -29,8 +29,9 @@ constexpr std::chrono::milliseconds pause_without_descriptors{100};
 template<class Endpoint>
 Endpoint typed(Listener::Endpoint const& endpoint) {
   Endpoint result;
-  result.resize(std::min(endpoint.size(), result.capacity()));
-  std::memcpy(result.data(), endpoint.data(), result.size());
+  auto const size = std::min(endpoint.size(), result.capacity());
+  std::memcpy(result.data(), endpoint.data(), size);
+  result.resize(size);  // after the copy: it looks for a path's final NUL
   return result;
 }
 

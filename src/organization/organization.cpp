@@ -35,7 +35,7 @@ const pg::Sql<void(OrganizationId, Name, Slug, std::optional<Markdown>, std::opt
                    std::optional<JsonObject>)>
     insert_organization{"organization.insert", R"sql(
   insert into organizations (id, name, slug, description, logo_url, website_url, industry, size, settings)
-  values ($1, $2, $3, $4, $5, $6, $7, $8, coalesce($9, '{}')))sql"};
+  values ($1, $2, $3, $4, $5, $6, $7, $8, coalesce($9, '{}'::jsonb)))sql"};
 
 const pg::Sql<void(OrganizationId)> insert_founder{"organization.insert_founder", R"sql(
   insert into user_organizations (user_id, organization_id, role) values (app.actor(), $1, 'owner'))sql"};

@@ -1,8 +1,9 @@
 #include "pg/connection.hpp"
 
+#include "base/log.hpp"
+
 #include <fmt/format.h>
 #include <libpq-fe.h>
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <array>
@@ -273,8 +274,9 @@ void Connection::learn(const Command& answered) {
   if (answered.prepare) {
     slot.done = false;
     if (status == PGRES_FATAL_ERROR)
-      spdlog::error("statement {} cannot be prepared: {}", answered.statement->name(),
-                    PQresultErrorField(answered.result.get(), PG_DIAG_MESSAGE_PRIMARY));
+      log::error("a statement cannot be prepared",
+                 {{"statement", answered.statement->name()},
+                  {"cause", PQresultErrorField(answered.result.get(), PG_DIAG_MESSAGE_PRIMARY)}});
   } else if (status == PGRES_FATAL_ERROR && plan_is_stale(answered.result)) {
     slot.done = false;
     ++slot.generation;

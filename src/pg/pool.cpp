@@ -1,6 +1,6 @@
 #include "pg/pool.hpp"
 
-#include <spdlog/spdlog.h>
+#include "base/log.hpp"
 
 #include <algorithm>
 #include <boost/asio/as_tuple.hpp>
@@ -57,10 +57,12 @@ async<std::shared_ptr<Connection>> PoolState::connect(bool read_only) {
   try {
     connection = co_await Connection::open(io_, std::move(options));
   } catch (const Unfit& problem) {
-    spdlog::error("the database must not be used: {}", problem.what());
+    log::error("the database must not be used", {{"cause", std::string_view(problem.what())}});
     unfit_ = std::current_exception();
     ready_timer_.cancel();
-  } catch (const std::exception& error) { spdlog::warn("no connection to the database: {}", error.what()); }
+  } catch (const std::exception& error) {
+    log::warn("no connection to the database", {{"cause", std::string_view(error.what())}});
+  }
   co_return connection;
 }
 
@@ -74,7 +76,7 @@ async<> PoolState::keep([[maybe_unused]] std::shared_ptr<PoolState> self, std::s
       unfit_ = nullptr;
       slot->connection->on_lost = [weak = weak_from_this(), slot](const std::string& cause) {
         const auto pool = weak.lock();
-        if (pool && !pool->shut_) spdlog::warn("a connection to the database is lost: {}", cause);
+        if (pool && !pool->shut_) log::warn("a connection to the database is lost", {{"cause", cause}});
         slot->timer.cancel();
       };
       if (!slot->read_only) make_idle(slot->connection);

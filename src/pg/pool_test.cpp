@@ -2,8 +2,6 @@
 
 #include <gmock/gmock.h>
 
-#include <boost/asio/bind_cancellation_slot.hpp>
-#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/system/system_error.hpp>
@@ -223,8 +221,7 @@ TEST_F(PoolOnServer, StaysInStepWhateverIsCancelled) {
       std::vector<std::unique_ptr<asio::cancellation_signal>> signals;
       for (int i = 0; i < 100; ++i) {
         signals.push_back(std::make_unique<asio::cancellation_signal>());
-        const auto quietly = asio::bind_cancellation_slot(signals.back()->slot(), [](std::exception_ptr) {});
-        asio::co_spawn(io, one(batch * 100 + i), quietly);
+        scratch::spawn(io, *signals.back(), one(batch * 100 + i));
       }
       // Some before they are written, some while in flight.
       while (right + wrong + cancelled < (batch + 1) * 100) {
@@ -389,8 +386,7 @@ TEST_F(PoolOnServer, RollsBackWhenTheRequestIsCancelledMidway) {
   };
   const auto whole = [&]() -> async<> {
     co_await pool.start();
-    const auto quietly = asio::bind_cancellation_slot(signal.slot(), [](std::exception_ptr) {});
-    asio::co_spawn(io, victim(), quietly);
+    scratch::spawn(io, signal, victim());
     while (!waiting) co_await scratch::pause(1ms);
     signal.emit(asio::cancellation_type::terminal);
     auto next = pool.write();

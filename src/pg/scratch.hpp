@@ -12,6 +12,8 @@
 
 #include <atomic>
 #include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <chrono>
@@ -135,6 +137,12 @@ void run(boost::asio::io_context& io, Body body) {
   io.restart();
   if (failure) std::rethrow_exception(failure);
   if (!ended) throw std::runtime_error("the coroutine does not end");
+}
+
+// Runs a coroutine beside the caller until `signal` cancels it.
+inline void spawn(boost::asio::io_context& io, boost::asio::cancellation_signal& signal, async<> coroutine) {
+  boost::asio::co_spawn(io, std::move(coroutine),
+                        boost::asio::bind_cancellation_slot(signal.slot(), [](std::exception_ptr) {}));
 }
 
 inline Settings settings(unsigned reads = 1, unsigned writes = 1) {

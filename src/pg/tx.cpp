@@ -85,8 +85,9 @@ async<Result> Tx::exchange(std::shared_ptr<Segment> segment) {
 }
 
 async<std::int64_t> Tx::fetch_affected(const Statement& statement, Params params, bool last) {
-  const Result result =
-      co_await (last ? fetch_last(statement, std::move(params)) : fetch(statement, std::move(params)));
+  // g++ 12 destroys the chosen operand of a conditional twice when it is awaited in the same statement.
+  auto fetching = last ? fetch_last(statement, std::move(params)) : fetch(statement, std::move(params));
+  const Result result = co_await std::move(fetching);
   co_return result.affected();
 }
 

@@ -28,7 +28,7 @@ const pg::Sql<Project(OrganizationId, Name, std::optional<Markdown>, std::option
     insert_project{"project.insert", R"sql(
   insert into projects (organization_id, name, description, status, priority, start_date, end_date, budget, metadata,
                         external_id, created_by)
-  select m.organization_id, $2, $3, coalesce($4, 'active'), coalesce($5, 'medium'), $6, $7, $8, coalesce($9, '{}'), $10,
+  select m.organization_id, $2, $3, coalesce($4, 'active'::project_status), coalesce($5, 'medium'::project_priority), $6, $7, $8, coalesce($9, '{}'::jsonb), $10,
          app.actor()
   from app.memberships m where m.organization_id = $1 and m.rank >= $11
   returning id, organization_id, name, description, status, priority, start_date, end_date, budget, metadata, external_id,

@@ -28,11 +28,9 @@ pg::Settings database_settings(const Config& config, const Backends& backends) {
 
 redis::Settings redis_settings(const Backends& backends) {
   auto settings = redis::Settings::parse(backends.redis_url);
-  settings.on_change = [](std::string_view problem) {
-    if (problem.empty())
-      log::info("redis is back");
-    else
-      log::warn("redis is away; going on without it", {{"problem", problem}});
+  settings.on_change = [away = false](std::string_view problem) mutable {
+    if (problem.empty() && std::exchange(away, false)) log::info("redis is back");
+    if (!problem.empty() && !std::exchange(away, true)) log::warn("redis is away; going on without it", {{"problem", problem}});
   };
   return settings;
 }

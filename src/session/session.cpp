@@ -39,7 +39,7 @@ const pg::Sql<void(Hash, Instant, std::string, std::string)> insert_session{"ses
   insert into app.sessions (token_hash, user_id, expires_at, ip_address, user_agent)
   values ($1, app.actor(), $2, nullif($3, '')::inet, nullif($4, '')))sql"};
 
-const pg::Sql<void(std::int32_t)> end_oldest{"session.end_oldest", R"sql(
+const pg::Sql<void(std::int64_t)> end_oldest{"session.end_oldest", R"sql(
   delete from app.sessions where id in
     (select id from app.sessions where user_id = app.actor() order by created_at desc, id offset $1))sql"};
 
@@ -127,7 +127,7 @@ api::Identity nobody(const api::Call& call) {
 
 async<> begin(pg::Tx& tx, const api::Call& call, const Token& token, Instant expires) {
   co_await tx.run(insert_session, token.hash, expires, call.address, call.user_agent);
-  co_await tx.run(end_oldest, static_cast<std::int32_t>(call.core.shared.config.session.max_per_user));
+  co_await tx.run(end_oldest, std::int64_t{call.core.shared.config.session.max_per_user});
 }
 
 async<> remember(api::Call& call, const Token& token) {

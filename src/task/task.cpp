@@ -31,8 +31,8 @@ const pg::Sql<Task(ProjectId, Title, std::optional<Markdown>, std::optional<Stat
     insert_task{"task.insert", R"sql(
   insert into tasks (project_id, organization_id, title, description, status, priority, assigned_to, due_date,
                      estimated_hours, actual_hours, tags, metadata, external_id, created_by)
-  select p.id, p.organization_id, $2, $3, coalesce($4, 'todo'), coalesce($5, 'medium'), $6, $7, $8, $9,
-         coalesce($10, '{}'), coalesce($11, '{}'), $12, app.actor()
+  select p.id, p.organization_id, $2, $3, coalesce($4, 'todo'::task_status), coalesce($5, 'medium'::task_priority), $6, $7, $8, $9,
+         coalesce($10, '{}'::text[]), coalesce($11, '{}'::jsonb), $12, app.actor()
   from projects p join app.memberships m on m.organization_id = p.organization_id where p.id = $1 and m.rank >= $13
   returning id, organization_id, project_id, title, description, status, priority, assigned_to, due_date, estimated_hours,
             actual_hours, tags, metadata, external_id, created_by, created_at, updated_at, version)sql"};
