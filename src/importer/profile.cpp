@@ -239,20 +239,19 @@ Profile parse_profile(std::string_view text, std::string_view origin) {
 }
 
 Profile load_profile(const std::string& path_or_name) {
-  namespace fs = std::filesystem;
-  auto path = fs::path(path_or_name);
-  if (!fs::is_regular_file(path) && Slug::parse(path_or_name + "-x")) {
-    std::error_code ignored;
-    for (auto folder = fs::read_symlink("/proc/self/exe", ignored); folder.has_relative_path();) {
-      folder = folder.parent_path();
-      for (const auto* place : {"profiles", "share/cairn/profiles"}) {
-        const auto candidate = folder / place / (path_or_name + ".toml");
-        if (!fs::is_regular_file(path) && fs::is_regular_file(candidate)) path = candidate;
-      }
-    }
-  }
+  struct Shipped {
+    std::string_view name;
+    std::string text;
+  };
+  static const std::vector<Shipped> shipped{
+#include "profiles.inc"
+  };
+  for (const auto& profile : shipped)
+    if (profile.name == path_or_name) return parse_profile(profile.text, path_or_name);
+
+  const std::filesystem::path path(path_or_name);
   std::ifstream file(path, std::ios::binary);
-  if (!file || !fs::is_regular_file(path)) {
+  if (!file || !std::filesystem::is_regular_file(path)) {
     throw std::runtime_error(fmt::format("no import profile \"{}\": neither a file nor a shipped one", path_or_name));
   }
   const std::string text{std::istreambuf_iterator<char>(file), {}};

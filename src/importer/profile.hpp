@@ -64,8 +64,7 @@ struct Profile {
 // Throws std::runtime_error "origin:line:column: reason" on a profile that cannot be used.
 Profile parse_profile(std::string_view toml, std::string_view origin);
 
-// A path, or the name of a shipped profile: `profiles/<name>.toml` or `share/cairn/profiles/<name>.toml` in a folder
-// above the running program.
+// The name of a profile in profiles/, which are part of the program, or a path.
 Profile load_profile(const std::string& path_or_name);
 
 inline constexpr std::array<std::string_view, 5> task_statuses{"todo", "in_progress", "review", "done", "cancelled"};
