@@ -679,6 +679,25 @@ TEST(Server, RefusesOneConnectionTooMany) {
   EXPECT_THAT(four.reply(), HasSubstr("200 OK"));
 }
 
+TEST(Server, AcceptsAgainAfterRunningOutOfDescriptors) {
+  Server server;
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  auto const lowest_free = ::dup(STDIN_FILENO);
+  ASSERT_GE(lowest_free, 0);
+  ::close(lowest_free);
+  rlimit one_more = before;
+  one_more.rlim_cur = static_cast<rlim_t>(lowest_free) + 1;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &one_more), 0);
+  std::optional<Client> client;
+  EXPECT_NO_THROW(client.emplace(server.port()));  // takes the last one; the kernel connects without the server
+  for (int turn = 0; turn < 3; ++turn) EXPECT_EQ(server.sessions(), 0u);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  ASSERT_TRUE(client);
+  client->send(get("/"));
+  EXPECT_THAT(client->reply(), HasSubstr("200 OK"));
+}
+
 TEST(Server, SharesAPortWithAnotherCore) {
   Server one;
   Server two{{}, asio::ip::tcp::endpoint{asio::ip::address_v4::loopback(), one.port()}};
