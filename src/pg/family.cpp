@@ -40,6 +40,7 @@ FamilyBase::FamilyBase(const char* name, const char* select, std::initializer_li
     : name_(name), select_(select), filters_(filters), sorts_(sorts), columns_(columns) {
   if (filters_.size() > 32 || sorts_.empty())
     throw std::logic_error("a family of 0 to 32 filters and some sort: " + name_);
+  statements();  // their registry is made before this family is, hence destroyed after its variants
   const std::lock_guard lock(registry().mutex);
   registry().alive.push_back(this);
 }

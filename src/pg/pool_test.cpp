@@ -275,6 +275,8 @@ TEST_F(PoolOnServer, RefusesMoreThanItCanQueue) {
   configured.queue_limit = 3;
   const auto body = [](Pool& pool) -> async<> {
     const auto executor = co_await asio::this_coro::executor;
+    auto warm = pool.read();
+    co_await warm.one(sleep, 0.0);  // so that no preparation takes a place
     int refused = 0, done = 0;
     const auto one = [&]() -> async<> {
       auto tx = pool.read();

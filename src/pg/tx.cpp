@@ -85,9 +85,9 @@ async<Result> Tx::exchange(std::shared_ptr<Segment> segment) {
 }
 
 async<std::int64_t> Tx::fetch_affected(const Statement& statement, Params params, bool last) {
-  // g++ 12 destroys the chosen operand of a conditional twice when it is awaited in the same statement.
-  auto fetching = last ? fetch_last(statement, std::move(params)) : fetch(statement, std::move(params));
-  const Result result = co_await std::move(fetching);
+  // Named first: g++ 12 destroys the result of a conditional expression twice when it is awaited in place.
+  auto operation = last ? fetch_last(statement, std::move(params)) : fetch(statement, std::move(params));
+  const Result result = co_await std::move(operation);
   co_return result.affected();
 }
 
