@@ -84,8 +84,9 @@ async<api::Created<Login>> login(api::Call& call, Credentials given) {
   if (known) hash = known->password_hash;
   const auto verdict = co_await call.core.shared.hasher.verify(given.password, hash);
   if (!verdict.right || known->status != Status::active) {
+    const auto whose = known ? known->id : AccountId();
     pg::Tx failed = call.write();
-    co_await failed.finish(record_failed_login, known ? known->id : AccountId{});
+    co_await failed.finish(record_failed_login, whose);
     throw Problem(Kind::unauthenticated, "invalid_credentials", "The e-mail address or the password is wrong.");
   }
 
