@@ -8,14 +8,14 @@
 #include <csignal>
 #include <stdexcept>
 #include <thread>
+#include <utility>
 
 namespace cairn::embedded {
 namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::size_t max_crashes = 6;
-constexpr auto crash_window = 5min;
+constexpr unsigned max_failed_starts = 6;
 constexpr auto lease_patience = 30s;  // orphans disconnect their clients and write a checkpoint before they leave
 constexpr off_t log_limit = 8 << 20;
 
@@ -26,8 +26,8 @@ constexpr off_t log_limit = 8 << 20;
                   lease.parent_path().string(), lease.string())};
 }
 
-// A server is restarted at once, then after ever longer pauses.
-Clock::duration backoff(std::size_t crashes) { return crashes < 2 ? 0ms : 250ms * (1 << (crashes - 2)); }
+// A server that was up is restarted at once, one that does not come up after ever longer pauses.
+Clock::duration backoff(unsigned failed_starts) { return failed_starts < 1 ? 0ms : 250ms * (1 << (failed_starts - 1)); }
 
 }  // namespace
 
@@ -71,6 +71,7 @@ void Child::advance(Clock::time_point now) {
   if (state_ == State::down && now >= retry_at_) launch(now);
   if (state_ == State::starting && recipe_.answers(process_.pid())) {
     state_ = State::ready;
+    failed_starts_ = 0;
     if (was_ready_ && report_) report_(fmt::format("{} runs again", recipe_.name));
     was_ready_ = true;
   }
@@ -107,15 +108,15 @@ void Child::launch(Clock::time_point now) {
 }
 
 void Child::bury(Clock::time_point now) {
-  state_ = State::down;
+  const bool came_up = std::exchange(state_, State::down) == State::ready;
   if (!was_ready_) {
     if (recipe_.salvage()) return;
     give_up("while starting");
   }
-  crashes_.push_back(now);
-  while (now - crashes_.front() > crash_window) crashes_.pop_front();
-  if (crashes_.size() >= max_crashes) give_up(fmt::format("{} times in five minutes", max_crashes));
-  retry_at_ = now + backoff(crashes_.size());
+  // One that comes up again each time still serves, however often it falls: only one that stays down is beyond hope.
+  if (!came_up && ++failed_starts_ >= max_failed_starts)
+    give_up(fmt::format("while starting, {} times in a row", max_failed_starts));
+  retry_at_ = now + backoff(failed_starts_);
   if (report_) report_(fmt::format("{} {} and is restarted", recipe_.name, process_.fate()));
 }
 

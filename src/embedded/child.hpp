@@ -1,6 +1,5 @@
 #pragma once
 #include <chrono>
-#include <deque>
 #include <filesystem>
 #include <functional>
 #include <optional>
@@ -42,7 +41,8 @@ struct Recipe {
   std::function<bool()> salvage;       // after a failed first start: true if another try makes sense
 };
 
-// One server through all its restarts. Bounded: six crashes in five minutes end it with an exception.
+// One server through all its restarts. Bounded: six starts in a row that come to nothing
+// end it with an exception.
 class Child {
  public:
   Child(const Site& site, Recipe recipe, std::function<void(std::string_view)> report);
@@ -70,7 +70,7 @@ class Child {
   bool was_ready_ = false;
   Clock::time_point launched_{}, retry_at_{};
   std::optional<Clock::time_point> blocked_since_;
-  std::deque<Clock::time_point> crashes_;
+  unsigned failed_starts_ = 0;  // in a row
 };
 
 // The last lines a server wrote since `from`, with what to do about the best known causes.

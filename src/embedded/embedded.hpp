@@ -37,7 +37,7 @@ class Servers {
   // the children follow when we die.
   Endpoints start();
 
-  // Restarts children that exit, with backoff, until `stop` returns true; throws once a child crashes too often.
+  // Restarts children that exit, with backoff, until `stop` returns true; throws once one does not come up any more.
   // `stop` is asked after every wake-up and drains `wake_fd` (readable: ask again); -1 for none.
   void supervise(const std::function<bool()>& stop, int wake_fd);
 

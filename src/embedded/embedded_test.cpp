@@ -299,7 +299,7 @@ TEST_F(Embedded, GivesUpOnAServerThatCannotComeBackAndShowsItsLog) {
   fs::rename(cluster() / "global/pg_control", cluster() / "global/pg_control.gone");
   kill(postmaster(), SIGKILL);
   const std::string message = message_of([&] { servers.supervise([] { return false; }, -1); });
-  EXPECT_THAT(message, HasSubstr("6 times in five minutes"));
+  EXPECT_THAT(message, HasSubstr("while starting, 6 times in a row"));
   EXPECT_THAT(message, HasSubstr("could not find the database system"));
 }
 

@@ -61,7 +61,9 @@ async<std::shared_ptr<Connection>> PoolState::connect(bool read_only) {
     unfit_ = std::current_exception();
     ready_timer_.cancel();
   } catch (const std::exception& error) {
-    log::warn("no connection to the database", {{"cause", std::string_view(error.what())}});
+    // Every slot tries again and again; one line says it all.
+    if (!std::exchange(complained_, true))
+      log::warn("no connection to the database", {{"cause", std::string_view(error.what())}});
   }
   co_return connection;
 }
@@ -74,9 +76,11 @@ async<> PoolState::keep([[maybe_unused]] std::shared_ptr<PoolState> self, std::s
     if (slot->connection) {
       failures = 0;
       unfit_ = nullptr;
+      if (std::exchange(complained_, false)) log::info("the database is back");
       slot->connection->on_lost = [weak = weak_from_this(), slot](const std::string& cause) {
         const auto pool = weak.lock();
-        if (pool && !pool->shut_) log::warn("a connection to the database is lost", {{"cause", cause}});
+        if (pool && !pool->shut_ && !std::exchange(pool->complained_, true))
+          log::warn("a connection to the database is lost", {{"cause", cause}});
         slot->timer.cancel();
       };
       if (!slot->read_only) make_idle(slot->connection);

@@ -87,6 +87,7 @@ class PoolState final : public std::enable_shared_from_this<PoolState>, private 
   std::deque<std::shared_ptr<Ticket>> tickets_;
   Timer sweep_timer_, ready_timer_;
   std::exception_ptr unfit_;
+  bool complained_ = false;  // about a database that is away, once until it is back
   std::minstd_rand random_{std::random_device{}()};
   Stats counted_;
   bool watching_ = false, shut_ = false, draining_ = false;
