@@ -5,12 +5,14 @@
 -- organization_id, which the policy reads).
 CREATE INDEX tasks_project_status_due_idx
     ON tasks (project_id, status, (coalesce(due_date, 'infinity'::timestamptz)), id) INCLUDE (organization_id);
--- A project's tasks, newest first.
-CREATE INDEX tasks_project_created_idx ON tasks (project_id, created_at, id);
+-- A project's tasks by due date, the order of the list unless another is asked for; the others sort the project's tasks.
+CREATE INDEX tasks_project_due_idx ON tasks (project_id, (coalesce(due_date, 'infinity'::timestamptz)), id);
 -- An organization's tasks by due date.
 CREATE INDEX tasks_organization_due_idx ON tasks (organization_id, (coalesce(due_date, 'infinity'::timestamptz)), id);
 -- A person's tasks in an organization by due date; finds what to unassign when a member leaves.
 CREATE INDEX tasks_assignee_due_idx
     ON tasks (organization_id, assigned_to, (coalesce(due_date, 'infinity'::timestamptz)), id);
+-- An organization's members in the order of joining.
+CREATE INDEX user_organizations_joined_idx ON user_organizations (organization_id, joined_at, id);
 -- An organization's record, newest first; its only foreign key that had no index.
 CREATE INDEX audit_logs_organization_idx ON audit_logs (organization_id, created_at, id);
