@@ -6,6 +6,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include <atomic>
 #include <future>
 
 #include "api/metrics.hpp"
@@ -30,7 +31,8 @@ redis::Settings redis_settings(const Backends& backends) {
   auto settings = redis::Settings::parse(backends.redis_url);
   settings.on_change = [away = false](std::string_view problem) mutable {
     if (problem.empty() && std::exchange(away, false)) log::info("redis is back");
-    if (!problem.empty() && !std::exchange(away, true)) log::warn("redis is away; going on without it", {{"problem", problem}});
+    if (!problem.empty() && !std::exchange(away, true))
+      log::warn("redis is away; going on without it", {{"problem", problem}});
   };
   return settings;
 }
@@ -70,6 +72,11 @@ void protocol_error(const http::Request&, std::string_view detail, http::Respons
 
 }  // namespace
 
+// What one core tells the others once a second: its own counters are not for other threads to read.
+struct Server::Gauges {
+  std::atomic<std::uint64_t> connections{0}, in_flight{0}, waiters{0}, reconnects{0}, clients{0}, redis{0};
+};
+
 struct Server::Running {
   Running(api::Shared& shared, unsigned index, const Backends& backends)
       : core(shared, index, database_settings(shared.config, backends), redis_settings(backends)), tick(core.io) {}
@@ -87,12 +94,19 @@ struct Server::Running {
     listener->start();
   }
 
-  // Access lines of a quiet server reach the log within a second.
-  async<> flush_log() {
+  // Access lines of a quiet server reach the log, and gauges are renewed, once a second.
+  async<> every_second() {
     for (;;) {
+      const auto stats = core.database.stats();
+      gauges.connections = stats.reads_up + stats.writes_up;
+      gauges.in_flight = stats.in_flight + stats.queued + stats.writes_leased;
+      gauges.waiters = stats.waiters;
+      gauges.reconnects = stats.reconnects;
+      gauges.clients = listener ? listener->sessions() : 0;
+      gauges.redis = core.redis.healthy() ? 1 : 0;
+      core.access.flush();
       tick.expires_after(std::chrono::seconds(1));
       co_await tick.async_wait(awaiting);
-      core.access.flush();
     }
   }
 
@@ -113,6 +127,7 @@ struct Server::Running {
 
   api::Core core;
   asio::steady_timer tick;
+  Gauges gauges;
   std::optional<http::Listener> listener;
   std::thread thread;
 };
@@ -141,22 +156,31 @@ void Server::start() {
         begun->set_value();
     };
     asio::co_spawn(running->core.io, running->begin(*site_, port_), done);
-    asio::co_spawn(running->core.io, running->flush_log(), [](std::exception_ptr) {});
+    asio::co_spawn(running->core.io, running->every_second(), [](std::exception_ptr) {});
     running->thread = std::thread([&io = running->core.io] { io.run(); });
     result.get();
     // With port 0 the first core finds a free port and the others share it.
     if (port_ == 0) port_ = running->listener->port();
   }
-  auto& metrics = *shared_->metrics;
-  const auto sum = [this](auto member) {
+  publish_gauges();
+}
+
+void Server::publish_gauges() {
+  const auto sum = [this](std::atomic<std::uint64_t> Gauges::*member) {
     return [this, member] {
-      double total = 0;
-      for (const auto& running : cores_) total += static_cast<double>(running->core.database.stats().*member);
-      return total;
+      std::uint64_t total = 0;
+      for (const auto& running : cores_) total += (running->gauges.*member).load(std::memory_order_relaxed);
+      return static_cast<double>(total);
     };
   };
-  (void)metrics;
-  (void)sum;
+  auto& metrics = *shared_->metrics;
+  metrics.gauge("cairn_database_connections", "Connections to PostgreSQL.", sum(&Gauges::connections));
+  metrics.gauge("cairn_database_in_flight", "Requests that wait for PostgreSQL.", sum(&Gauges::in_flight));
+  metrics.gauge("cairn_database_waiters", "Requests that wait for a connection.", sum(&Gauges::waiters));
+  metrics.gauge("cairn_database_reconnects", "Connections lost and replaced since the start.",
+                sum(&Gauges::reconnects));
+  metrics.gauge("cairn_http_connections", "Connections of clients.", sum(&Gauges::clients));
+  metrics.gauge("cairn_redis_up", "Cores that can reach Redis.", sum(&Gauges::redis));
 }
 
 void Server::stop() {

@@ -39,8 +39,9 @@ class Server {
   api::Shared& shared() { return *shared_; }
 
  private:
+  struct Gauges;
   struct Running;
-  void run(Running& running);
+  void publish_gauges();
 
   Backends backends_;
   std::unique_ptr<api::Shared> shared_;

@@ -58,7 +58,8 @@ Site::Site(const api::Shared& shared, unsigned cores)
   for (const auto& file : api::docs_assets()) {
     const std::string name(file.name);
     auto made = asset(std::string(file.content_type), std::string(file.bytes));
-    if (name == "index.html") files_.add("/api/docs", made);
+    if (name == "index.html")
+      for (const auto* address : {"/api/docs", "/api/docs/"}) files_.add(address, made);
     files_.add("/api/docs/" + name, std::move(made));
   }
 }
@@ -82,10 +83,7 @@ async<> Site::answer(api::Core& core, const http::Request& request, http::Respon
     response.add_header("Location", "/api/docs");
   } else if (files_.serve(request, response)) {
     // Nothing inline and nothing from elsewhere: the page can only show what this server sends.
-    response.add_header(
-        "Content-Security-Policy",
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
+    response.add_header("Content-Security-Policy", api::docs_policy);
     response.add_header("Referrer-Policy", "no-referrer");
   } else {
     api::write_problem(Problem(Kind::not_found, "no_such_endpoint", "There is nothing at this address."), {}, response);
