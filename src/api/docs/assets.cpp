@@ -3,6 +3,7 @@
 #include <array>
 
 extern "C" {
+// NOLINTNEXTLINE(bugprone-macro-parentheses): a declarator
 #define CAIRN_ASSET(symbol, name, type) extern const char symbol[], symbol##_end[];
 #include "docs_assets.inc"
 #undef CAIRN_ASSET
