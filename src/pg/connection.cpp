@@ -40,7 +40,7 @@ const Sql<ServerFacts()> server_facts{"pg.server_facts", R"sql(
          rolbypassrls as bypasses_row_security, current_setting('synchronous_commit') <> 'off' as synchronous
   from pg_roles where rolname = current_user)sql"};
 
-void verify(const ServerFacts& facts) {
+void check(const ServerFacts& facts) {
   const auto refuse = [](std::string why) {
     Unfit problem(Kind::unavailable, "The database is not set up correctly.");
     problem.cause = std::move(why);
@@ -113,18 +113,16 @@ async<std::shared_ptr<Connection>> Connection::open(asio::io_context& io, Connec
 
   auto connection = std::make_shared<Connection>(io, std::move(handle));
   connection->listen();
-  try {
-    auto question = std::make_shared<Segment>(Segment::Ending::sync, deadline);
-    question->commands.emplace_back(server_facts, Params());
-    co_await connection->exchange(question);
-    const auto& answer = question->commands.front().result;
-    if (PQresultStatus(answer.get()) != PGRES_TUPLES_OK) raise(answer, server_facts.name());
-    verify(read_row<ServerFacts>(server_facts, answer).value());
-  } catch (...) {
-    connection->fail("refused");
-    throw;
-  }
   co_return connection;
+}
+
+async<> Connection::verify(Segment::Clock::time_point deadline) {
+  auto question = std::make_shared<Segment>(Segment::Ending::sync, deadline);
+  question->commands.emplace_back(server_facts, Params());
+  co_await exchange(question);
+  const auto& answer = question->commands.front().result;
+  if (PQresultStatus(answer.get()) != PGRES_TUPLES_OK) raise(answer, server_facts.name());
+  check(read_row<ServerFacts>(server_facts, answer).value());
 }
 
 Connection::Connection(asio::io_context& io, Handle connected)
@@ -139,7 +137,7 @@ void Connection::start(std::shared_ptr<Parked> parked) {
   auto segment = std::static_pointer_cast<Segment>(std::move(parked));
   if (!up()) {
     segment->failure = std::make_exception_ptr(unavailable("the connection is lost"));
-    return resume_later(io_, std::move(segment));
+    return resume_later(io_, *segment);
   }
   pipeline_.push(std::move(segment));
   pump();
@@ -284,11 +282,11 @@ void Connection::learn(const Command& answered) {
 }
 
 std::size_t Connection::expire(Segment::Clock::time_point now) {
-  auto expired = pipeline_.expire(now);
-  for (auto& segment : expired) {
+  const auto expired = pipeline_.expire(now);
+  for (const auto& segment : expired) {
     segment->failure = std::make_exception_ptr(
         Problem(Kind::timeout, "The database took too long.").because("deadline passed while waiting for an answer"));
-    resume_later(io_, std::move(segment));
+    resume_later(io_, *segment);
   }
   return expired.size();
 }
@@ -298,9 +296,9 @@ void Connection::fail(const std::string& cause) {
   boost::system::error_code ignored;
   socket_.close(ignored);
   handle_.reset();
-  for (auto& segment : pipeline_.clear()) {
+  for (const auto& segment : pipeline_.clear()) {
     segment->failure = std::make_exception_ptr(unavailable(cause));
-    resume_later(io_, std::move(segment));
+    resume_later(io_, *segment);
   }
   if (const auto lost = std::exchange(on_lost, nullptr)) lost(cause);
 }

@@ -33,10 +33,12 @@ class Unfit : public Problem {
 // was sent and not answered fails as unavailable. `fail` it before the last reference goes.
 class Connection final : public std::enable_shared_from_this<Connection>, private Host {
  public:
-  // Connects and verifies the server: version 15 or later, no superuser, row security not bypassed, synchronous_commit
-  // not off (Unfit). Throws unavailable when it cannot be reached in time. The host's name, if it has one, is resolved
+  // Connects. Throws unavailable when the server cannot be reached in time. The host's name, if it has one, is resolved
   // blockingly by libpq.
   static async<std::shared_ptr<Connection>> open(boost::asio::io_context& io, ConnectionOptions options);
+  // Returns when the server may be used: version 15 or later, no superuser, row security not bypassed,
+  // synchronous_commit not off. Otherwise throws Unfit.
+  async<> verify(Segment::Clock::time_point deadline);
 
   struct Finish {
     void operator()(pg_conn* connection) const noexcept;

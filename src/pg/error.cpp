@@ -24,7 +24,8 @@ Problem problem_of(const Rule& rule) {
   if (rule.pointer.empty()) return Problem(rule.kind, rule.code, rule.detail);
   std::vector<FieldError> errors;
   errors.emplace_back(rule.pointer, rule.code, rule.detail);
-  return Problem(rule.kind, rule.code, fmt::format("{} {}.", rule.pointer.substr(1), rule.detail)).with(std::move(errors));
+  return Problem(rule.kind, rule.code, fmt::format("{} {}.", rule.pointer.substr(1), rule.detail))
+      .with(std::move(errors));
 }
 
 Retryable retryable(std::string cause) {

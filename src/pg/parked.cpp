@@ -11,15 +11,17 @@ namespace asio = boost::asio;
 
 void Parked::resume() {
   if (!waiter) return;
-  // The coroutine may park here again, so the place is empty before it runs.
   auto resumed = std::move(*waiter);
   waiter.reset();
   resumed();
 }
 
-void resume_later(asio::io_context& io, std::shared_ptr<Parked> parked) {
-  if (!parked->waiter) return;
-  asio::post(io, [parked = std::move(parked)] { parked->resume(); });
+void resume_later(asio::io_context& io, Parked& parked) {
+  if (!parked.waiter) return;
+  // The event loop gets the coroutine and not its place: the coroutine's frame holds the place, and a loop that is
+  // destroyed before it comes to this must destroy both.
+  asio::post(io, [resumed = std::move(*parked.waiter)]() mutable { resumed(); });
+  parked.waiter.reset();
 }
 
 namespace {
@@ -31,7 +33,7 @@ async<> suspend(asio::io_context& io, std::shared_ptr<Parked> parked, Host& host
       slot.assign([&io, &host, place](asio::cancellation_type) {
         place->failure = std::make_exception_ptr(boost::system::system_error(asio::error::operation_aborted));
         host.cancel(*place);
-        resume_later(io, place);
+        resume_later(io, *place);
       });
     place->waiter.emplace(std::move(waiter));
     host.start(std::move(place));

@@ -23,7 +23,7 @@ struct Parked {
   void resume();
 };
 // The same from the event loop, for callers that are in the middle of something.
-void resume_later(boost::asio::io_context& io, std::shared_ptr<Parked> parked);
+void resume_later(boost::asio::io_context& io, Parked& parked);
 
 // Who answers for parked coroutines.
 class Host {

@@ -46,16 +46,22 @@ void PoolState::add_slot(bool read_only) {
   asio::co_spawn(io_, keep(shared_from_this(), std::move(slot)), asio::detached);
 }
 
-async<std::shared_ptr<Connection>> PoolState::connect(bool read_only) {
+// Leaves a connection in the slot, or none.
+async<> PoolState::connect(std::shared_ptr<Slot> slot) {
   ConnectionOptions options;
   options.conninfo = settings_.conninfo;
   options.role = settings_.role;
   options.application_name = settings_.application_name;
-  options.read_only = read_only;
+  options.read_only = slot->read_only;
   options.timeout = settings_.connect_timeout;
-  std::shared_ptr<Connection> connection;
+  const auto deadline = std::chrono::steady_clock::now() + options.timeout;
   try {
-    connection = co_await Connection::open(io_, std::move(options));
+    slot->candidate = co_await Connection::open(io_, std::move(options));
+    if (!shut_) {
+      watch();
+      co_await slot->candidate->verify(deadline);
+      slot->connection = slot->candidate;
+    }
   } catch (const Unfit& problem) {
     log::error("the database must not be used", {{"cause", std::string_view(problem.what())}});
     unfit_ = std::current_exception();
@@ -65,13 +71,15 @@ async<std::shared_ptr<Connection>> PoolState::connect(bool read_only) {
     if (!std::exchange(complained_, true))
       log::warn("no connection to the database", {{"cause", std::string_view(error.what())}});
   }
-  co_return connection;
+  // What was not good enough must not linger.
+  if (slot->candidate && !slot->connection) slot->candidate->fail("not used");
+  slot->candidate = nullptr;
 }
 
 async<> PoolState::keep([[maybe_unused]] std::shared_ptr<PoolState> self, std::shared_ptr<Slot> slot) {
   constexpr auto quietly = asio::as_tuple(awaiting);
   for (unsigned failures = 0; !shut_;) {
-    slot->connection = co_await connect(slot->read_only);
+    co_await connect(slot);
     if (shut_) break;
     if (slot->connection) {
       failures = 0;
@@ -196,7 +204,7 @@ void PoolState::make_idle(std::shared_ptr<Connection> connection) {
   tickets_.pop_front();
   ++counted_.writes_leased;
   ticket->lease = std::make_unique<Lease>(shared_from_this(), std::move(connection));
-  resume_later(io_, ticket);
+  resume_later(io_, *ticket);
 }
 
 void PoolState::watch() {
@@ -212,7 +220,7 @@ void PoolState::sweep() {
   bool busy = false;
   for (const auto* slots : {&reads_, &writes_})
     for (const auto& slot : *slots) {
-      const auto connection = slot->connection;
+      const auto connection = slot->connection ? slot->connection : slot->candidate;
       if (!connection) continue;
       const auto late = connection->expire(now);
       counted_.timeouts += late;
@@ -225,7 +233,7 @@ void PoolState::sweep() {
     tickets_.pop_front();
     ++counted_.timeouts;
     ticket->failure = std::make_exception_ptr(unavailable("no write connection in time"));
-    resume_later(io_, ticket);
+    resume_later(io_, *ticket);
   }
   watching_ = false;
   if (busy || !tickets_.empty()) watch();
@@ -256,12 +264,13 @@ void PoolState::shut() {
   idle_.clear();
   for (const auto* slots : {&reads_, &writes_})
     for (const auto& slot : *slots) {
-      if (const auto connection = slot->connection) connection->fail("the pool is closed");
+      for (const auto& connection : {slot->connection, slot->candidate})
+        if (connection) connection->fail("the pool is closed");
       slot->timer.cancel();
     }
   for (const auto& ticket : std::exchange(tickets_, {})) {
     ticket->failure = std::make_exception_ptr(unavailable("the pool is closed"));
-    resume_later(io_, ticket);
+    resume_later(io_, *ticket);
   }
   sweep_timer_.cancel();
   ready_timer_.cancel();

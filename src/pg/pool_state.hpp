@@ -60,8 +60,9 @@ class PoolState final : public std::enable_shared_from_this<PoolState>, private 
   struct Slot {
     Slot(boost::asio::io_context& io, bool reads) : read_only(reads), timer(io) {}
     bool read_only;
-    std::shared_ptr<Connection> connection;
-    Timer timer;  // ends a pause before connecting, and the wait for the connection's loss
+    std::shared_ptr<Connection> candidate;   // connected, not verified yet
+    std::shared_ptr<Connection> connection;  // in use
+    Timer timer;                             // ends a pause before connecting, and the wait for the connection's loss
   };
   struct Ticket : Parked {
     Deadline deadline;
@@ -73,7 +74,7 @@ class PoolState final : public std::enable_shared_from_this<PoolState>, private 
 
   void add_slot(bool read_only);
   async<> keep(std::shared_ptr<PoolState> self, std::shared_ptr<Slot> slot);
-  async<std::shared_ptr<Connection>> connect(bool read_only);
+  async<> connect(std::shared_ptr<Slot> slot);
   async<> roll_back(std::shared_ptr<PoolState> self, std::shared_ptr<Connection> connection);
   void make_idle(std::shared_ptr<Connection> connection);
   std::chrono::milliseconds pause(unsigned failures);
