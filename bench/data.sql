@@ -6,7 +6,6 @@
 --   :org_value     ', organization_id' likewise
 \set ON_ERROR_STOP on
 SET session_replication_role = replica;  -- neither triggers nor foreign keys while loading
-SET synchronous_commit = off;
 SET maintenance_work_mem = '512MB';
 SET work_mem = '64MB';
 SELECT setseed(0.25) \g /dev/null
