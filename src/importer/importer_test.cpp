@@ -5,26 +5,20 @@
 
 #include <boost/json/parse.hpp>
 #include <boost/json/value.hpp>
-#include <cstdlib>
 #include <fstream>
+#include <optional>
 #include <sstream>
 #include <stdexcept>
 #include <thread>
 
 #include "base/id.hpp"
 #include "importer/database.hpp"
+#include "support/stack.hpp"
 
 namespace cairn::importer {
 namespace {
 
 using testing::HasSubstr;
-
-// The owner's login of a migrated database; every test brings an organization of its own.
-std::string owner_url() {
-  const char* url = std::getenv("CAIRN_TEST_OWNER_URL");
-  if (!url) throw std::runtime_error("CAIRN_TEST_OWNER_URL names no database");
-  return url;
-}
 
 const std::string profile_text = R"([source]
 name = "lab"
@@ -60,15 +54,19 @@ const std::string tasks =
     "2,\"Caf\xE9, \"\"two\"\"\nlines\",OPEN,7,42,42,South,7\r\n"
     "3,Third,OPEN,,,58,North,\r\n";
 
+// One database for all; every test brings an organization of its own.
 class ImportTest : public testing::Test {
  protected:
+  static void SetUpTestSuite() { sandbox.emplace(); }
+  static void TearDownTestSuite() { sandbox.reset(); }
+
   ImportTest() {
     std::filesystem::create_directory(folder);
     write("lab.toml", profile_text);
     write("days.csv", days);
     write("tasks.csv", tasks);
     new_organization(slug);
-    options.database_url = owner_url();
+    options.database_url = sandbox->owner_url;
     options.file = folder / "tasks.csv";
     options.organization = slug;
     options.profile = (folder / "lab.toml").string();
@@ -125,9 +123,11 @@ class ImportTest : public testing::Test {
                                report.rows_held_back);
   }
 
+  static inline std::optional<support::Sandbox> sandbox;
+
   const std::string slug = "lab-" + Uuid::make().text();
   const std::filesystem::path folder = std::filesystem::temp_directory_path() / slug;
-  Database database{owner_url()};
+  Database database{sandbox->owner_url};
   std::ostringstream silence;
   Options options;
 };
@@ -346,6 +346,11 @@ TEST_F(ImportTest, SaysWhatItCannotStartFrom) {
   EXPECT_THAT(failure(), HasSubstr("--join days=FILE"));
   options.joins["days"] = folder / "tasks.csv";
   EXPECT_THAT(failure(), HasSubstr("has no column \"days.Begun\""));
+}
+
+TEST_F(ImportTest, TheRuntimeRoleMayNotImport) {
+  options.database_url = sandbox->app_url;
+  EXPECT_THAT(failure(), HasSubstr("needs the login of the database's owner"));
 }
 
 TEST_F(ImportTest, AMemberMayNotImport) {
