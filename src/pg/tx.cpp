@@ -54,7 +54,7 @@ async<Result> Tx::fetch_last(const Statement& statement, Params params) {
 }
 
 async<> Tx::commit() {
-  if (!lease_ && !over_) {
+  if (committed_ || (!lease_ && !over_)) {
     over_ = true;
     co_return;
   }
@@ -65,11 +65,12 @@ async<Result> Tx::exchange(std::shared_ptr<Segment> segment) {
   // Stays set when anything below throws: after an error the server ignores everything up to the end of the
   // transaction, and would leave a further statement without any answer.
   if (std::exchange(over_, true)) throw Problem(Kind::internal).because("the transaction is over");
+  committed_ = false;
   const bool first = !lease_;
   const bool with_prelude = first && prelude_.statement != nullptr;
   if (first) lease_ = co_await pool_->lease(deadline_);
   if (with_prelude) {
-    Command opening(*prelude_.statement, std::move(prelude_.params));
+    Command opening(*prelude_.statement, prelude_.params);
     segment->commands.insert(segment->commands.begin(), std::move(opening));
   }
   lease_->open = true;
@@ -77,7 +78,9 @@ async<Result> Tx::exchange(std::shared_ptr<Segment> segment) {
   if (segment->ending == Segment::Ending::sync) {
     lease_->open = false;
     lease_.reset();
-    co_return answer(*segment, with_prelude);
+    auto last = answer(*segment, with_prelude);
+    committed_ = true;
+    co_return last;
   }
   auto result = answer(*segment, with_prelude);
   over_ = false;

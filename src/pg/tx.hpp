@@ -142,11 +142,12 @@ class Tx final : public Reader {
   }
 
   // Returns once the server has made everything durable. Deferred constraints are checked here and may throw.
-  // Without any verb before it does nothing.
+  // Without any verb before, and after a `finish`, it does nothing.
   async<> commit();
 
   // The last statement and the commit in one round trip; what they return is durable.
-  // No row is not_found for `finish`, after the commit: a statement without a row must have changed nothing.
+  // No row is not_found for `finish`, after the commit: a statement without a row must have changed nothing. After a
+  // `maybe_finish` without a row, further verbs are a transaction of their own, which can find out why.
   template<class R, class... P>
   async<R> finish(const Sql<R(P...)>& sql, const std::type_identity_t<P>&... values) {
     return finish_one<R>(sql, bind(sql, values...));
@@ -173,14 +174,17 @@ class Tx final : public Reader {
   template<class R>
   async<std::optional<R>> finish_maybe(const Statement& statement, Params params) {
     const Result result = co_await fetch_last(statement, std::move(params));
-    co_return read_row<R>(statement, result);
+    auto row = read_row<R>(statement, result);
+    over_ = row.has_value();
+    co_return row;
   }
 
   std::shared_ptr<PoolState> pool_;
   std::unique_ptr<Lease> lease_;
   Prelude prelude_;
   Deadline deadline_;
-  bool over_ = false;  // committed, failed, or an answer is still out
+  bool over_ = false;       // committed, failed, or an answer is still out
+  bool committed_ = false;  // and nothing was begun since
 };
 
 }  // namespace cairn::pg

@@ -84,9 +84,9 @@ const pg::Sql<Counts(ProjectId)> counts_by_status{"project.counts", R"sql(
   where p.id = $1 group by p.id)sql"};
 
 async<api::Created<Project>> create(pg::Tx& tx, OrganizationId organization, Draft draft) {
-  auto project = co_await tx.maybe(insert_project, organization, draft.name, draft.description, draft.status,
-                                   draft.priority, draft.start_date, draft.end_date, draft.budget, draft.metadata,
-                                   draft.external_id, manager_rank);
+  auto project = co_await tx.maybe_finish(insert_project, organization, draft.name, draft.description, draft.status,
+                                          draft.priority, draft.start_date, draft.end_date, draft.budget,
+                                          draft.metadata, draft.external_id, manager_rank);
   if (!project) refuse(co_await tx.maybe(standing_in, organization), manager_rank);
   co_return std::move(*project);
 }
@@ -118,9 +118,9 @@ async<Project> show(pg::ReadTx& tx, ProjectId id) { return tx.one(by_id, id); }
 async<Counts> counts(pg::ReadTx& tx, ProjectId id) { return tx.one(counts_by_status, id); }
 
 async<Project> edit(pg::Tx& tx, ProjectId id, api::IfMatch match, Edit edit) {
-  auto project =
-      co_await tx.maybe(update_project, id, edit.name, edit.description, edit.status, edit.priority, edit.start_date,
-                        edit.end_date, edit.budget, edit.metadata, edit.external_id, match.version, manager_rank);
+  auto project = co_await tx.maybe_finish(update_project, id, edit.name, edit.description, edit.status, edit.priority,
+                                          edit.start_date, edit.end_date, edit.budget, edit.metadata, edit.external_id,
+                                          match.version, manager_rank);
   if (!project) refuse(co_await tx.maybe(standing, id), manager_rank, match);
   co_return std::move(*project);
 }

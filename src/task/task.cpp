@@ -151,9 +151,9 @@ async<api::Page<Task>> read_page(pg::ReadTx& tx, const pg::Family<Task>& family,
 }
 
 async<api::Created<Task>> create(pg::Tx& tx, ProjectId project, Draft draft) {
-  auto task = co_await tx.maybe(insert_task, project, draft.title, draft.description, draft.status, draft.priority,
-                                draft.assigned_to, draft.due_date, draft.estimated_hours, draft.actual_hours,
-                                draft.tags, draft.metadata, draft.external_id, member_rank);
+  auto task = co_await tx.maybe_finish(insert_task, project, draft.title, draft.description, draft.status,
+                                       draft.priority, draft.assigned_to, draft.due_date, draft.estimated_hours,
+                                       draft.actual_hours, draft.tags, draft.metadata, draft.external_id, member_rank);
   if (!task) refuse(co_await tx.maybe(standing_in_project, project), member_rank);
   co_return std::move(*task);
 }
@@ -173,9 +173,9 @@ async<api::Page<Task>> list_in_organization(pg::ReadTx& tx, OrganizationId organ
 async<Task> show(pg::ReadTx& tx, TaskId id) { return tx.one(by_id, id); }
 
 async<Task> edit(pg::Tx& tx, TaskId id, api::IfMatch match, Edit edit) {
-  auto task = co_await tx.maybe(update_task, id, edit.title, edit.description, edit.status, edit.priority,
-                                edit.assigned_to, edit.due_date, edit.estimated_hours, edit.actual_hours, edit.tags,
-                                edit.metadata, edit.external_id, match.version, member_rank);
+  auto task = co_await tx.maybe_finish(update_task, id, edit.title, edit.description, edit.status, edit.priority,
+                                       edit.assigned_to, edit.due_date, edit.estimated_hours, edit.actual_hours,
+                                       edit.tags, edit.metadata, edit.external_id, match.version, member_rank);
   if (!task) refuse(co_await tx.maybe(standing, id), member_rank, match);
   co_return std::move(*task);
 }
