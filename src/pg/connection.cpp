@@ -180,17 +180,15 @@ void Connection::settle() {
     if (segment->state == Segment::State::done) segment->resume();
 }
 
+// Hands waiting segments to libpq. Not while the socket is full: libpq would move all it has buffered with every send.
 void Connection::pump() {
-  if (!up()) return;
-  bool wrote = false;
-  while (pipeline_.in_flight() < window) {
+  while (up() && !blocked_ && pipeline_.in_flight() < window) {
     auto* next = pipeline_.next_waiting();
-    if (next == nullptr) break;
+    if (next == nullptr) return;
     if (!prepare_missing(*next) || !write(*next)) return fail(message());
     pipeline_.mark_written();
-    wrote = true;
+    if (!flush()) return fail(message());
   }
-  if (wrote && !flush()) fail(message());
 }
 
 bool Connection::write(Segment& segment) {
@@ -244,7 +242,6 @@ bool Connection::prepare_missing(Segment& segment) {
 
 // Pushes what libpq has buffered into the socket, now or as soon as the socket takes it.
 bool Connection::flush() {
-  if (blocked_) return true;
   const int left = PQflush(handle_.get());
   if (left != 1) return left == 0;
   blocked_ = true;
