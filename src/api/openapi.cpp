@@ -91,8 +91,11 @@ bj::object describe_base(const Endpoint& endpoint, bool matches, bool conditiona
   bj::object replies;
   if (conditional_reply) replies["304"] = {{"description", "Not changed."}};
   problem_reply(replies, "400", "Malformed.");
+  const auto names = [&](std::string_view code) { return spec.problems.find(code) != std::string_view::npos; };
   if (spec.allow != Access::anonymous) problem_reply(replies, "401", "No valid token.");
+  if (names("invalid_credentials")) problem_reply(replies, "401", "Not the right credentials.");
   if (spec.allow > Access::member) problem_reply(replies, "403", "Visible, but the role does not suffice.");
+  if (names("registration_closed")) problem_reply(replies, "403", "This server takes no registrations.");
   if (!endpoint.path_names.empty())
     problem_reply(replies, "404", "Not there, or not visible: the two are not told apart.");
   if (!endpoint_reads(endpoint.method)) problem_reply(replies, "409", "In conflict with what is there.");

@@ -101,8 +101,8 @@ async<Organization> edit(pg::Tx& tx, OrganizationId id, api::IfMatch match, Edit
 }
 
 async<> remove(pg::Tx& tx, OrganizationId id, api::IfMatch match) {
-  if (co_await tx.run(delete_organization, id, match.version, owner_rank) == 0)
-    refuse(co_await tx.maybe(standing, id), owner_rank, match);
+  const auto changed = co_await tx.run(delete_organization, id, match.version, owner_rank);
+  if (changed == 0) refuse(co_await tx.maybe(standing, id), owner_rank, match);
 }
 
 // -- members
@@ -232,22 +232,23 @@ async<api::Created<Member>> add_member(pg::Tx& tx, OrganizationId id, NewMember 
     errors.emplace_back("/email", "no_such_account", "has no account on this server");
     throw Problem(Kind::invalid, "One member is not acceptable.").with(std::move(errors));
   }
-  if (co_await tx.run(insert_member, id, *user, role, admin_rank) == 0) refuse(co_await tx.maybe(standing, id), needed);
+  const auto changed = co_await tx.run(insert_member, id, *user, role, admin_rank);
+  if (changed == 0) refuse(co_await tx.maybe(standing, id), needed);
   Member member = co_await tx.one(member_by_id, id, *user);
   co_return member;
 }
 
 async<Member> edit_member(pg::Tx& tx, OrganizationId id, AccountId user, api::IfMatch match, RoleEdit edit) {
-  if (co_await tx.run(update_member, id, user, edit.role, match.version, admin_rank) == 0)
-    refuse_member(co_await tx.maybe(member_standing, id, user), rank_of(edit.role), match);
+  const auto changed = co_await tx.run(update_member, id, user, edit.role, match.version, admin_rank);
+  if (changed == 0) refuse_member(co_await tx.maybe(member_standing, id, user), rank_of(edit.role), match);
   // An administrator may have just given up the right to see it from above, never the right to see it.
   Member member = co_await tx.one(member_by_id, id, user);
   co_return member;
 }
 
 async<> remove_member(pg::Tx& tx, OrganizationId id, AccountId user, api::IfMatch match) {
-  if (co_await tx.run(delete_member, id, user, match.version, admin_rank) == 0)
-    refuse_member(co_await tx.maybe(member_standing, id, user), member_rank, match);
+  const auto changed = co_await tx.run(delete_member, id, user, match.version, admin_rank);
+  if (changed == 0) refuse_member(co_await tx.maybe(member_standing, id, user), member_rank, match);
 }
 
 }  // namespace

@@ -126,8 +126,8 @@ async<Project> edit(pg::Tx& tx, ProjectId id, api::IfMatch match, Edit edit) {
 }
 
 async<> remove(pg::Tx& tx, ProjectId id, api::IfMatch match) {
-  if (co_await tx.run(delete_project, id, match.version, admin_rank) == 0)
-    refuse(co_await tx.maybe(standing, id), admin_rank, match);
+  const auto changed = co_await tx.run(delete_project, id, match.version, admin_rank);
+  if (changed == 0) refuse(co_await tx.maybe(standing, id), admin_rank, match);
 }
 
 }  // namespace

@@ -181,8 +181,8 @@ async<Task> edit(pg::Tx& tx, TaskId id, api::IfMatch match, Edit edit) {
 }
 
 async<> remove(pg::Tx& tx, TaskId id, api::IfMatch match) {
-  if (co_await tx.run(delete_task, id, match.version, manager_rank) == 0)
-    refuse(co_await tx.maybe(standing, id), manager_rank, match);
+  const auto changed = co_await tx.run(delete_task, id, match.version, manager_rank);
+  if (changed == 0) refuse(co_await tx.maybe(standing, id), manager_rank, match);
 }
 
 }  // namespace
