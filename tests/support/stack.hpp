@@ -1,6 +1,5 @@
 #pragma once
 #include <libpq-fe.h>
-#include <boost/json/value.hpp>
 
 #include <filesystem>
 #include <memory>
@@ -10,6 +9,7 @@
 
 #include "embedded/embedded.hpp"
 #include "server/server.hpp"
+#include "support/contract.hpp"
 
 // Real PostgreSQL, Redis and server for tests. Everything here is for the main thread of a test program.
 namespace cairn::support {
@@ -22,12 +22,18 @@ const embedded::Endpoints& servers();
 // server's words.
 class Database {
  public:
+  using Rows = std::vector<std::vector<std::string>>;
+
   explicit Database(const std::string& conninfo);
   // All rows as text; NULL is "NULL".
-  std::vector<std::vector<std::string>> rows(const std::string& sql);
+  Rows rows(const std::string& sql);
   // The first column of the first row.
   std::string value(const std::string& sql);
   void run(const std::string& sql) { rows(sql); }
+  // The SQLSTATE that the statement fails with; empty when it does not.
+  std::string failure(const std::string& sql);
+  // Changes when any row of any table does.
+  std::string digest();
   PGconn* raw() { return connection_.get(); }
 
  private:
@@ -51,26 +57,21 @@ class Sandbox {
   std::string name_;
 };
 
-struct Reply {
-  Reply() = default;
-  unsigned status = 0;
-  std::vector<std::pair<std::string, std::string>> headers;  // names in lower case
-  std::string body;
-  boost::json::value json() const;
-  std::string header(std::string_view lower_case_name) const;
-};
+// What the process's Redis answers to a command: a string, the elements of an array, a number as text; nothing for nil.
+std::vector<std::string> redis(const std::vector<std::string>& command);
 
-// A blocking HTTP/1.1 client with one kept-alive connection to 127.0.0.1.
+// A blocking HTTP/1.1 client with one kept-alive connection to 127.0.0.1. Every reply is held against the contract: one
+// that the server's own description does not have fails the test that is running.
 class Client {
  public:
-  explicit Client(std::uint16_t port) : port_(port) {}
-  ~Client();
+  Client(std::uint16_t port, const Contract& contract) : port_(port), contract_(contract) {}
+  ~Client() { disconnect(); }
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
   std::string token;  // sent as a bearer token when set
   // `path` is below /api/v1 when it does not start with "//" (then the rest is sent as it is). `extra` are whole header
-  // lines.
+  // lines. A body is sent as application/json unless `extra` says otherwise.
   Reply send(std::string_view method, std::string_view path, std::string_view body = {},
              const std::vector<std::string>& extra = {});
   Reply get(std::string_view path, const std::vector<std::string>& extra = {}) { return send("GET", path, {}, extra); }
@@ -81,9 +82,15 @@ class Client {
   Reply del(std::string_view path, const std::vector<std::string>& extra = {}) {
     return send("DELETE", path, {}, extra);
   }
+  // The rows of all pages of a list, in order; `pages` counts them when given.
+  std::vector<boost::json::value> all(const std::string& list, unsigned* pages = nullptr);
 
  private:
+  void disconnect();
+  bool exchange(const std::string& request, bool has_body, Reply& reply);
+
   std::uint16_t port_;
+  const Contract& contract_;
   int socket_ = -1;
 };
 
@@ -93,14 +100,19 @@ class Stack {
   Stack();
   ~Stack();
 
-  Client client() const { return Client(server_->port()); }
-  // A new account, logged in.
-  std::unique_ptr<Client> person(std::string_view name);
+  Client client() const { return Client(server_->port(), *contract_); }
+  // A new account, logged in. It must not outlive the stack.
+  std::unique_ptr<Client> person(std::string_view name) const;
+  // One that is logged in already.
+  std::unique_ptr<Client> with_token(std::string token) const;
   std::uint16_t port() const { return server_->port(); }
   server::Server& server() { return *server_; }
-  Sandbox& sandbox() { return sandbox_; }
-  // Sees everything.
-  Database database() { return Database(sandbox_.superuser_url); }
+  const Contract& contract() const { return *contract_; }
+  // Sees everything; what it changes is on the record as the actor "test".
+  Database database() const;
+  const std::string& database_url() const { return sandbox_.superuser_url; }
+  // The same as the runtime role, which sees nothing until it says for whom.
+  Database app_database() const { return Database(sandbox_.app_url); }
 
   static std::string email(std::string_view name) { return std::string(name) + "@example.org"; }
   static constexpr std::string_view password = "correct horse battery staple";
@@ -108,11 +120,11 @@ class Stack {
  private:
   Sandbox sandbox_;
   std::unique_ptr<server::Server> server_;
+  std::unique_ptr<Contract> contract_;
 };
 
-// Why `value` does not fit `schema` (the subset of JSON Schema that our own OpenAPI document uses; references are
-// looked up in `document`); empty when it fits.
-std::string schema_problem(const boost::json::value& value, const boost::json::value& schema,
-                           const boost::json::value& document, const std::string& at = "");
+// A member of a reply's JSON object as text: strings bare, everything else as JSON.
+std::string text_of(const boost::json::value& object, std::string_view member);
+inline std::string text_of(const Reply& reply, std::string_view member) { return text_of(reply.json(), member); }
 
 }  // namespace cairn::support

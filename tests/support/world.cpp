@@ -1,0 +1,122 @@
+#include "support/world.hpp"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <boost/json/object.hpp>
+
+#include <stdexcept>
+
+namespace cairn::support {
+namespace {
+
+constexpr std::array<std::string_view, 4> roles{"member", "manager", "admin", "owner"};
+
+std::string created(const Reply& reply, std::string_view member = "id") {
+  if (reply.status != 201) throw std::runtime_error("not created: " + reply.body);
+  return text_of(reply, member);
+}
+
+}  // namespace
+
+World::World(const Stack& stack, std::string name) : stack_(stack), name_(std::move(name)) {
+  for (std::size_t i = 0; i < roles.size(); ++i) people_[i] = stack_.person(fmt::format("{}.{}", name_, roles[i]));
+  user = text_of(stack_.person(name_ + ".target")->get("/me"), "id");
+  stack_.person(name_ + ".newcomer");
+  renew();
+}
+
+Client& World::as(api::Access role) const {
+  switch (role) {
+    case api::Access::member: return *people_[0];
+    case api::Access::manager: return *people_[1];
+    case api::Access::admin: return *people_[2];
+    default: return *people_[3];
+  }
+}
+
+void World::renew() {
+  auto& owner = *people_[3];
+  for (std::size_t i = 0; i < roles.size(); ++i)
+    if (people_[i]->get("/me").status == 401)
+      people_[i]->token =
+          created(stack_.client().post("/sessions", fmt::format(R"({{"email":"{}.{}@example.org","password":"{}"}})",
+                                                                name_, roles[i], Stack::password)),
+                  "token");
+  organization = created(
+      owner.post("/organizations", fmt::format(R"({{"name":"{0}","slug":"{0}-{1}"}})", name_, ++organizations_)));
+  for (const auto role : {"member", "manager", "admin", "target"})
+    created(owner.post("/organizations/" + organization + "/members",
+                       fmt::format(R"({{"email":"{}","role":"{}"}})", Stack::email(fmt::format("{}.{}", name_, role)),
+                                   role == std::string_view("target") ? "member" : role)),
+            "user_id");
+  project = created(owner.post("/organizations/" + organization + "/projects", R"({"name":"Bridge"})"));
+  task = created(owner.post("/projects/" + project + "/tasks", R"({"title":"Dig"})"));
+}
+
+std::string World::id_of(std::string_view path_name) const {
+  if (path_name == "organization") return organization;
+  if (path_name == "project") return project;
+  if (path_name == "task") return task;
+  if (path_name == "user") return user;
+  ADD_FAILURE() << "no example of a " << path_name;
+  return {};
+}
+
+std::string World::path(const api::Endpoint& endpoint) const {
+  std::vector<std::pair<std::string, std::string>> ids;
+  for (const auto& name : endpoint.path_names) ids.emplace_back(name, id_of(name));
+  return path_with(endpoint, ids);
+}
+
+std::string World::body(const api::Endpoint& endpoint) const {
+  if (!takes_body(endpoint)) return {};
+  const auto id = endpoint.spec.id;
+  // Different each time where something must be the only one of its kind.
+  static unsigned count = 0;
+  ++count;
+  if (id == "account.create")
+    return fmt::format(R"({{"email":"{}.{}@example.org","password":"{}","first_name":"New","last_name":"Person"}})",
+                       name_, count, Stack::password);
+  if (id == "session.create")
+    return fmt::format(R"({{"email":"{}","password":"{}"}})", Stack::email(name_ + ".owner"), Stack::password);
+  if (id == "account.edit") return fmt::format(R"({{"first_name":"Name {}"}})", count);
+  if (id == "organization.create") return fmt::format(R"({{"name":"Made","slug":"{}-made-{}"}})", name_, count);
+  if (id == "organization.edit") return R"({"description":"changed"})";
+  if (id == "member.add") return fmt::format(R"({{"email":"{}"}})", Stack::email(name_ + ".newcomer"));
+  if (id == "member.edit") return R"({"role":"manager"})";
+  if (id == "project.create") return R"({"name":"Tower","budget":"10.50"})";
+  if (id == "project.edit") return R"({"status":"completed"})";
+  if (id == "task.create") return R"({"title":"Build","tags":["stone"]})";
+  if (id == "task.edit") return R"({"status":"done"})";
+  ADD_FAILURE() << "no example of a body for " << id;
+  return {};
+}
+
+Reply World::call(const api::Endpoint& endpoint, Client& who) const {
+  return who.send(method_of(endpoint), path(endpoint), body(endpoint));
+}
+
+std::string_view method_of(const api::Endpoint& endpoint) {
+  switch (endpoint.method) {
+    case http::Method::get: return "GET";
+    case http::Method::post: return "POST";
+    case http::Method::put: return "PUT";
+    case http::Method::patch: return "PATCH";
+    case http::Method::del: return "DELETE";
+    default: throw std::logic_error("an endpoint with a method that nobody asks with");
+  }
+}
+
+bool takes_body(const api::Endpoint& endpoint) {
+  json::Components components;
+  return endpoint.describe(components).contains("requestBody");
+}
+
+std::string path_with(const api::Endpoint& endpoint, const std::vector<std::pair<std::string, std::string>>& ids) {
+  auto path = endpoint.path;
+  for (const auto& [name, id] : ids)
+    if (const auto at = path.find("{" + name + "}"); at != std::string::npos) path.replace(at, name.size() + 2, id);
+  return path;
+}
+
+}  // namespace cairn::support

@@ -1,0 +1,47 @@
+#pragma once
+#include <array>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "support/stack.hpp"
+
+namespace cairn::support {
+
+// An organization with somebody of each role, a project and a task, against which any endpoint can be called. It must
+// not outlive the stack.
+class World {
+ public:
+  // `name` begins the names of its accounts and the slugs of its organizations.
+  World(const Stack& stack, std::string name);
+
+  // Somebody who has exactly the role, or `owner` for endpoints that need none.
+  Client& as(api::Access role) const;
+  // The path of an endpoint with this world's ids in it.
+  std::string path(const api::Endpoint& endpoint) const;
+  // A body that the endpoint accepts; empty for endpoints without one. An endpoint that needs one and is not known here
+  // fails the test.
+  std::string body(const api::Endpoint& endpoint) const;
+  Reply call(const api::Endpoint& endpoint, Client& who) const;
+  // Makes a new organization with the same people, a new project and a new task: the old ones may be gone. Who
+  // ended a session gets a new one.
+  void renew();
+
+  std::string organization, project, task, user;  // the ids; `user` is a member whom nobody here acts as
+
+ private:
+  std::string id_of(std::string_view path_name) const;
+
+  const Stack& stack_;
+  std::string name_;
+  unsigned organizations_ = 0;
+  std::array<std::unique_ptr<Client>, 4> people_;  // member to owner
+};
+
+std::string_view method_of(const api::Endpoint& endpoint);
+bool takes_body(const api::Endpoint& endpoint);
+// A path with other ids, by name.
+std::string path_with(const api::Endpoint& endpoint, const std::vector<std::pair<std::string, std::string>>& ids);
+
+}  // namespace cairn::support
