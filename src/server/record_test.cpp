@@ -1,0 +1,150 @@
+// Every committed change is on the record exactly once, and no secret is anywhere beside it.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <regex.h>
+#include <boost/json/object.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+
+#include <chrono>
+#include <map>
+
+#include "session/session.hpp"
+#include "support/world.hpp"
+
+namespace cairn {
+namespace {
+
+namespace bj = boost::json;
+using support::Stack;
+using support::text_of;
+using support::World;
+
+// Every endpoint succeeded once, and then some.
+class AfterAMixedWorkload : public testing::Test {
+ protected:
+  AfterAMixedWorkload() {
+    support::redis({"FLUSHALL"});
+    World world(stack, "a");
+    tokens.push_back(world.as(api::Access::owner).token);
+    for (const auto& endpoint : stack.server().api().endpoints()) {
+      const auto reply = world.call(*endpoint, world.as(endpoint->spec.allow));
+      EXPECT_LT(reply.status, 300u) << endpoint->spec.id << reply.body;
+      if (endpoint->spec.id == "session.create") tokens.push_back(text_of(reply, "token"));
+      // Refused, and repeated without an effect: neither is a change.
+      world.call(*endpoint, world.as(api::Access::member));
+      world.call(*endpoint, world.as(endpoint->spec.allow));
+      world.renew();
+      tokens.push_back(world.as(api::Access::owner).token);
+    }
+    stack.client().post("/sessions", R"({"email":"a.owner@example.org","password":"my secret typed wrongly"})");
+    stack.client().post("/sessions", R"({"email":"my-secret-as-an-address@example.org","password":"x"})");
+  }
+
+  const std::vector<std::string> tables{"users",    "user_profiles", "organizations", "user_organizations",
+                                        "projects", "tasks"};
+  Stack stack;
+  std::vector<std::string> tokens;
+  support::Database database = stack.database();
+};
+
+TEST_F(AfterAMixedWorkload, EveryVersionOfEveryRowHasOneEntryWithAnActor) {
+  for (const auto& table : tables) {
+    SCOPED_TRACE(table);
+    EXPECT_NE(database.value("select count(*) from " + table), "0");
+    const auto counted = database.rows(fmt::format(
+        "select t.id, t.version, count(a.id) from {0} t left join audit_logs a on a.entity_type = '{0}' and "
+        "a.entity_id = t.id and coalesce(a.new_values, a.old_values) is not null group by t.id, t.version "
+        "having count(a.id) <> t.version",
+        table));
+    for (const auto& row : counted) ADD_FAILURE() << row[0] << " version " << row[1] << " has " << row[2] << " entries";
+  }
+  const auto gone = database.rows(
+      "select entity_type, entity_id, count(*), max((old_values->>'version')::int) filter (where action = 'delete') "
+      "from audit_logs where coalesce(new_values, old_values) is not null group by 1, 2 "
+      "having count(*) filter (where action = 'delete') > 1 or "
+      "count(*) <> 1 + max((old_values->>'version')::int) filter (where action = 'delete')");
+  for (const auto& row : gone)
+    ADD_FAILURE() << row[0] << " " << row[1] << " has " << row[2] << " entries, deleted at " << row[3];
+  EXPECT_NE(database.value("select count(*) from audit_logs where action = 'delete'"), "0");
+  EXPECT_EQ(database.value("select count(*) from audit_logs where user_id is null and metadata->>'actor' is null"),
+            "0");
+  EXPECT_EQ(database.value("select count(*) from audit_logs where metadata->>'request_id' is null"), "0");
+  EXPECT_EQ(database.value("select count(*) from audit_logs where ip_address is null"), "0");
+}
+
+TEST_F(AfterAMixedWorkload, TheRecordReplayedIsWhatIsThere) {
+  for (const auto& table : tables) {
+    std::map<std::string, bj::object> replayed, there;
+    for (const auto& row :
+         database.rows(fmt::format("select entity_id, action, new_values from audit_logs where entity_type = '{}' and "
+                                   "coalesce(new_values, old_values) is not null order by created_at",
+                                   table))) {
+      if (row[1] == "delete") {
+        EXPECT_EQ(replayed.erase(row[0]), 1u) << row[0];
+        continue;
+      }
+      auto& object = replayed[row[0]];
+      EXPECT_EQ(row[1] == "create", object.empty()) << row[1];
+      const auto changes = bj::parse(row[2]);
+      for (const auto& member : changes.as_object()) object[member.key()] = member.value();
+    }
+    for (const auto& row : database.rows(fmt::format("select id, to_jsonb(t) - 'password_hash' from {} t", table)))
+      there[row[0]] = bj::parse(row[1]).as_object();
+    for (auto* side : {&replayed, &there})
+      for (auto& [id, object] : *side) object.erase("updated_at");
+    EXPECT_EQ(replayed, there) << table;
+    EXPECT_FALSE(there.empty()) << table;
+  }
+}
+
+TEST_F(AfterAMixedWorkload, TheRecordHoldsNoSecret) {
+  std::string record;
+  for (const auto& row : database.rows("select a::text from audit_logs a")) record += row[0] + "\n";
+  std::vector<std::string> secrets{"argon2", std::string(Stack::password), "typed wrongly", "my-secret-as-an-address",
+                                   "cairn_s_"};
+  for (const auto& token : tokens) {
+    const auto parsed = session::Token::parse(token);
+    ASSERT_TRUE(parsed);
+    secrets.push_back(token.substr(8));
+    secrets.push_back(session::hex(parsed->hash));
+    secrets.push_back(database.value("select encode('\\x" + session::hex(parsed->hash) + "', 'base64')"));
+  }
+  for (const auto& hash : database.rows("select password_hash from users")) secrets.push_back(hash[0]);
+  EXPECT_GT(secrets.size(), 20u);
+  for (const auto& secret : secrets) EXPECT_EQ(record.find(secret), std::string::npos) << secret;
+}
+
+TEST_F(AfterAMixedWorkload, RedisHoldsOnlyTheSpecifiedKeysForAsLongAsSpecified) {
+  constexpr auto uuid = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
+  const std::vector<std::pair<std::string, int>> patterns{{fmt::format("session:user:{}", uuid), 24 * 60 * 60},
+                                                          {"rate_limit:[A-Za-z0-9._-]+:[A-Za-z0-9._-]+", 60},
+                                                          {"api_cache:[A-Za-z0-9._-]+:[0-9a-f]{64}", 5 * 60},
+                                                          {fmt::format("permissions:user:{0}:org:{0}", uuid), 30 * 60},
+                                                          {fmt::format("stats:project:{}", uuid), 10 * 60},
+                                                          {fmt::format("count:org:{}:members", uuid), 5 * 60},
+                                                          {fmt::format("counts:project:{}:tasks", uuid), 5 * 60},
+                                                          {"verify:email:[0-9a-f]{64}", 60 * 60},
+                                                          {"reset:password:[0-9a-f]{64}", 30 * 60}};
+  const auto keys = support::redis({"KEYS", "*"});
+  EXPECT_FALSE(keys.empty());
+  for (const auto& key : keys) {
+    bool known = false;
+    for (const auto& [pattern, seconds] : patterns) {
+      regex_t compiled;
+      ASSERT_EQ(regcomp(&compiled, ("^" + pattern + "$").c_str(), REG_EXTENDED | REG_NOSUB), 0);
+      const bool fits = regexec(&compiled, key.c_str(), 0, nullptr, 0) == 0;
+      regfree(&compiled);
+      if (!fits) continue;
+      known = true;
+      const auto left = std::stoi(support::redis({"TTL", key}).front());
+      EXPECT_GT(left, 0) << key;
+      EXPECT_LE(left, seconds) << key;
+    }
+    EXPECT_TRUE(known) << key;
+    for (const auto& token : tokens) EXPECT_EQ(key.find(token), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace cairn
