@@ -18,6 +18,23 @@ constexpr std::array reserved = std::to_array<std::string_view>(
      "openapi", "organizations", "projects", "public", "readyz", "register", "search", "settings", "setup",
      "static",  "support",       "system",   "tasks",  "users",  "www"});
 
+// The code point that begins at `at`, which is moved behind it. Only for text that count_code_points() has accepted.
+char32_t next_code_point(std::string_view text, std::size_t& at) {
+  const auto first = static_cast<unsigned char>(text[at++]);
+  if (first < 0x80) return first;
+  const int tails = first >= 0xF0 ? 3 : first >= 0xE0 ? 2 : 1;
+  auto point = static_cast<char32_t>(first & (0x3F >> tails));
+  for (int i = 0; i < tails; ++i) point = point << 6 | (static_cast<unsigned char>(text[at++]) & 0x3F);
+  return point;
+}
+
+// Unicode's white space, and what it calls control characters and line and paragraph separators.
+bool is_blank(char32_t c) {
+  return c == 0x20 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x202F || c == 0x205F ||
+         c == 0x3000;
+}
+bool is_control(char32_t c) { return c < 0x20 || (c >= 0x7F && c <= 0x9F) || c == 0x2028 || c == 0x2029; }
+
 }  // namespace
 
 std::optional<std::size_t> count_code_points(std::string_view text) {
@@ -54,9 +71,14 @@ std::string text_problem(std::string_view text, std::size_t min, std::size_t max
   if (*length < min) return min == 1 ? "must not be empty" : fmt::format("must have at least {} characters", min);
   if (*length > max) return fmt::format("must have at most {} characters, has {}", max, *length);
   if (shape == Shape::line && !text.empty()) {
-    if (std::any_of(text.begin(), text.end(), [](char c) { return (c >= 0 && c < 0x20) || c == 0x7F; }))
-      return "must be one line without control characters";
-    if (text.front() == ' ' || text.back() == ' ') return "must not begin or end with a space";
+    char32_t first = 0, last = 0;
+    for (std::size_t at = 0; at < text.size();) {
+      const bool begins = at == 0;
+      last = next_code_point(text, at);
+      if (begins) first = last;
+      if (is_control(last)) return "must be one line without control characters";
+    }
+    if (is_blank(first) || is_blank(last)) return "must not begin or end with a space";
   }
   return {};
 }

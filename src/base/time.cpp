@@ -79,8 +79,7 @@ std::optional<Instant> Instant::parse(std::string_view text) {
   // The shortest form is 2026-02-03T04:05:06Z.
   if (text.size() < 20 || text.size() > 40) return std::nullopt;
   const auto day = parse_day(text.substr(0, 10));
-  if (!day || (text[10] != 'T' && text[10] != 't' && text[10] != ' ') || text[13] != ':' || text[16] != ':')
-    return std::nullopt;
+  if (!day || (text[10] != 'T' && text[10] != 't') || text[13] != ':' || text[16] != ':') return std::nullopt;
   const auto h = number(text, 11, 2), m = number(text, 14, 2), s = number(text, 17, 2);
   if (!h || !m || !s || *h > 23 || *m > 59 || *s > 59) return std::nullopt;
   std::int64_t micros = *day * a_day + *h * hour + *m * minute + *s * second;
