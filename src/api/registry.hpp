@@ -8,6 +8,7 @@
 // Router, validation, OpenAPI and the contract tests all read this list and nothing else.
 #include <boost/mp11/list.hpp>
 
+#include <algorithm>
 #include <memory>
 #include <span>
 #include <string>
@@ -90,11 +91,12 @@ T decode_query(const Call& call) {
   auto values = query_values(call.request);
   boost::mp11::mp_for_each<json::members_of<T>>([&](auto member) {
     using Member = std::remove_cvref_t<decltype(query.*member.pointer)>;
-    for (auto& [name, value] : values) {
-      if (name != member.name) continue;
-      decoder.at_parameter(name);
-      json::Codec<Member>::from_text(decoder, value, query.*member.pointer);
-      name.clear();
+    const auto given =
+        std::find_if(values.begin(), values.end(), [&](const auto& v) { return v.first == member.name; });
+    if (given != values.end()) {
+      decoder.at_parameter(member.name);
+      json::Codec<Member>::from_text(decoder, given->second, query.*member.pointer);
+      values.erase(given);
       return;
     }
     if constexpr (!is_optional<Member>::value) {
@@ -103,7 +105,6 @@ T decode_query(const Call& call) {
     }
   });
   for (const auto& [name, value] : values) {
-    if (name.empty()) continue;
     decoder.at_parameter(name);
     decoder.fail("unknown_parameter", "is not a parameter of this endpoint");
   }
@@ -131,8 +132,10 @@ class Inputs {
     if constexpr (matches<A...>) match_ = if_match(call);
     if constexpr (std::is_void_v<Input>)
       expect_no_body(call);
-    else if constexpr (HasBody) input_ = decode_body<Input>(call);
-    else input_ = decode_query<Input>(call);
+    else if constexpr (HasBody)
+      input_ = decode_body<Input>(call);
+    else
+      input_ = decode_query<Input>(call);
   }
 
   template<class R, class Transaction>
@@ -343,8 +346,10 @@ class Api {
     endpoint->method = method;
     endpoint->path = path;
     endpoint->spec = spec;
-        endpoint->run = [handler](Call& call) { return detail::execute<HasBody>(call, handler); };
-    endpoint->describe = [e = endpoint.get()](json::Components& c) { return detail::describe<HasBody, R, A...>(*e, c); };
+    endpoint->run = [handler](Call& call) { return detail::execute<HasBody>(call, handler); };
+    endpoint->describe = [e = endpoint.get()](json::Components& c) {
+      return detail::describe<HasBody, R, A...>(*e, c);
+    };
     insert(std::move(endpoint), detail::ids<A...>);
   }
   // Throws std::logic_error when the path has not as many {names} as the handler has ids, or is taken already.

@@ -1,9 +1,9 @@
 #include "base/hasher.hpp"
 
+#include <sodium.h>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
-#include <sodium.h>
 
 #include <array>
 #include <stdexcept>
@@ -51,9 +51,7 @@ auto Hasher::in_pool(Work work) -> async<std::invoke_result_t<Work&>> {
     auto job = [&, home, handler = std::move(handler)]() mutable {
       try {
         result.emplace(work());
-      } catch (...) {
-        failure = std::current_exception();
-      }
+      } catch (...) { failure = std::current_exception(); }
       --waiting_;
       boost::asio::post(home, std::move(handler));
     };

@@ -10,8 +10,8 @@
 
 namespace cairn {
 
-// Argon2id (RFC 9106, by libsodium) on threads of its own behind a bounded queue: a flood of logins must slow logins, not
-// the event loops. Safe from any thread; every coroutine continues on the executor it was called from.
+// Argon2id (RFC 9106, by libsodium) on threads of its own behind a bounded queue: a flood of logins must slow logins,
+// not the event loops. Safe from any thread; every coroutine continues on the executor it was called from.
 class Hasher {
  public:
   struct Settings {
@@ -28,7 +28,8 @@ class Hasher {
     bool right = false;
     bool outdated = false;  // made with weaker parameters than ours: hash again
   };
-  // Against nullopt or an unusable hash it costs the same and is never right, so that nobody learns which accounts exist.
+  // Against nullopt or an unusable hash it costs the same and is never right, so that nobody learns which accounts
+  // exist.
   async<Verdict> verify(Secret password, std::optional<std::string> hash);
 
  private:
