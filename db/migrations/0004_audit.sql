@@ -12,37 +12,29 @@ CREATE FUNCTION app.actor() RETURNS uuid
 -- An insert or delete is recorded with the whole row, an update with the values that changed; password hashes never.
 -- The organization's id is always in metadata.org; organization_id holds it while the organization exists.
 -- clock_timestamp(): now() is when the transaction began, which says nothing about the order of changes.
+-- Few and large expressions: PL/pgSQL prepares each one anew in every transaction, and most transactions are one change.
 CREATE OR REPLACE FUNCTION audit_trigger_function() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     before jsonb;
     after jsonb;
-    whole jsonb;
-    change public.audit_action;
+    entity jsonb;
+    change public.audit_action := 'update';
     organization uuid;
 BEGIN
     IF TG_OP = 'UPDATE' AND NEW.version = OLD.version THEN
         RETURN NULL; -- update_updated_at_column() saw no change
     END IF;
-    IF coalesce(current_setting('app.user_id', true), '') = '' AND coalesce(current_setting('app.system', true), '') = '' THEN
+    IF concat(current_setting('app.user_id', true), current_setting('app.system', true)) = '' THEN
         RAISE EXCEPTION 'a change needs an actor' USING ERRCODE = 'CA001',
             HINT = 'set app.user_id or app.system in this transaction', TABLE = TG_TABLE_NAME;
     END IF;
 
-    IF TG_OP = 'INSERT' THEN
-        change = 'create';
-        after = to_jsonb(NEW) - 'password_hash';
-        whole = after;
-    ELSIF TG_OP = 'DELETE' THEN
-        change = 'delete';
-        before = to_jsonb(OLD) - 'password_hash';
-        whole = before;
-    ELSE
-        change = 'update';
-        whole = to_jsonb(NEW);
-        SELECT jsonb_object_agg(o.key, o.value), jsonb_object_agg(o.key, whole -> o.key) INTO before, after
+    IF TG_OP = 'UPDATE' THEN
+        entity = to_jsonb(NEW);
+        SELECT jsonb_object_agg(o.key, o.value), jsonb_object_agg(o.key, entity -> o.key) INTO before, after
             FROM jsonb_each(to_jsonb(OLD)) AS o
-            WHERE o.value <> whole -> o.key AND o.key <> 'updated_at';
+            WHERE o.value <> entity -> o.key AND o.key <> 'updated_at';
         IF TG_TABLE_NAME = 'users' THEN
             IF after ? 'password_hash' THEN
                 before = before || '{"password_hash": "[changed]"}';
@@ -52,14 +44,21 @@ BEGIN
                 change = 'login';
             END IF;
         END IF;
+    ELSE
+        before = to_jsonb(OLD) - 'password_hash'; -- NULL if there is no OLD, or no NEW
+        after = to_jsonb(NEW) - 'password_hash';
+        entity = coalesce(after, before);
     END IF;
-    organization = CASE TG_TABLE_NAME WHEN 'organizations' THEN whole ->> 'id' ELSE whole ->> 'organization_id' END;
+    organization = entity ->> CASE TG_TABLE_NAME WHEN 'organizations' THEN 'id' ELSE 'organization_id' END;
 
     INSERT INTO public.audit_logs (user_id, organization_id, entity_type, entity_id, action, old_values, new_values,
                                    ip_address, user_agent, metadata, created_at)
     VALUES (nullif(current_setting('app.user_id', true), '')::uuid,
             (SELECT id FROM public.organizations WHERE id = organization),
-            TG_TABLE_NAME, (whole ->> 'id')::uuid, change, before, after,
+            TG_TABLE_NAME,
+            (entity ->> 'id')::uuid,
+            CASE TG_OP WHEN 'INSERT' THEN 'create' WHEN 'DELETE' THEN 'delete' ELSE change END,
+            before, after,
             nullif(current_setting('app.ip', true), '')::inet,
             nullif(current_setting('app.user_agent', true), ''),
             jsonb_strip_nulls(jsonb_build_object(
