@@ -146,7 +146,7 @@ std::optional<std::filesystem::path> find_in_path(std::string_view program) {
   const char* path = std::getenv("PATH");
   for (std::string_view rest = path ? path : "/usr/bin:/bin"; !rest.empty();) {
     const auto end = std::min(rest.find(':'), rest.size());
-    const std::filesystem::path file = std::filesystem::path{rest.substr(0, end)} / program;
+    std::filesystem::path file = std::filesystem::path{rest.substr(0, end)} / program;
     if (file.is_absolute() && access(file.c_str(), X_OK) == 0) return file;
     rest.remove_prefix(std::min(end + 1, rest.size()));
   }

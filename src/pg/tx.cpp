@@ -18,7 +18,7 @@ Result Reader::answer(Segment& segment, bool with_prelude) {
     last = std::move(command.result);
     if (!std::exchange(with_prelude, false)) continue;
     if (last.rows() == 0) throw Problem(Kind::unauthenticated);
-    prelude_result_ = std::move(last);
+    prelude_result_ = std::exchange(last, {});
   }
   if (segment.sync_failure) raise(segment.sync_failure, "commit");
   return last;

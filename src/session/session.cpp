@@ -160,7 +160,7 @@ async<> Cache::check(api::Call& call, const Token& token) {
   const auto field = hex(token.hash);
   const auto reply = co_await call.core.redis.command("HGET", redis_key, field);
   if (reply && reply->type == redis::Reply::Type::string) {
-    const std::chrono::seconds idle(unix_now() - std::atoll(reply->text.c_str()));
+    const std::chrono::seconds idle(unix_now() - std::strtoll(reply->text.c_str(), nullptr, 10));
     if (idle > call.core.shared.config.session.idle_minutes) {
       pg::Tx tx = call.core.database.write(
           pg::prelude(enter_writing, token.hash, call.address, call.user_agent, call.request_id), call.deadline);

@@ -1,0 +1,87 @@
+#include "base/codec.hpp"
+
+#include <gtest/gtest.h>
+
+namespace cairn::codec_example {
+
+BOOST_DEFINE_ENUM_CLASS(Color, red, green)
+
+struct Draft : json::Written {
+  Draft() = default;
+  Text<1, 5> name;
+  std::optional<Bounded<0, 9>> count;
+  Change<std::optional<Color>> color;
+  std::optional<std::vector<Text<1, 3>>> tags;
+};
+BOOST_DESCRIBE_STRUCT(Draft, (), (name, count, color, tags))
+
+struct Row : json::Read {
+  Row() = default;
+  Text<1, 5> name;
+  std::optional<Decimal<12, 2>> budget;
+  std::optional<Color> color;
+};
+BOOST_DESCRIBE_STRUCT(Row, (), (name, budget, color))
+
+}  // namespace cairn::codec_example
+
+namespace cairn::json {
+namespace {
+
+using codec_example::Color;
+using codec_example::Draft;
+using codec_example::Row;
+
+std::vector<std::string> pointers(std::string_view text) {
+  Draft draft;
+  Decoder decoder;
+  decode(decoder, parse(text), draft);
+  std::vector<std::string> found;
+  for (const auto& error : decoder.errors()) found.push_back(error.pointer);
+  return found;
+}
+
+TEST(Codecs, CollectEveryErrorWithItsPointer) {
+  using Pointers = std::vector<std::string>;
+  EXPECT_EQ(pointers(R"({"name":"x"})"), Pointers{});
+  EXPECT_EQ(pointers("{}"), Pointers{"/name"});
+  EXPECT_EQ(pointers("[]"), Pointers{""});
+  EXPECT_EQ(pointers(R"({"name":"too long","count":10,"color":"blue","tags":["a","long",1],"a/b~c":1})"),
+            (Pointers{"/name", "/count", "/color", "/tags/1", "/tags/2", "/a~1b~0c"}));
+}
+
+TEST(Codecs, TellAbsentFromNull) {
+  Draft draft;
+  Decoder decoder;
+  decode(decoder, parse(R"({"name":"x","color":null})"), draft);
+  EXPECT_TRUE(decoder.ok());
+  EXPECT_TRUE(draft.color.given());
+  EXPECT_FALSE(draft.color.value());
+  EXPECT_FALSE(draft.count);
+}
+
+TEST(Codecs, WriteEveryMember) {
+  Row row;
+  row.name = Text<1, 5>::trusted("a\"b");
+  row.budget = Decimal<12, 2>{-5};
+  std::string out;
+  encode(out, row);
+  EXPECT_EQ(out, R"({"name":"a\"b","budget":"-0.05","color":null})");
+}
+
+TEST(Schemas, RequireWhatIsAlwaysThere) {
+  Components components;
+  const auto read = Codec<Row>::definition(components), written = Codec<Draft>::definition(components);
+  EXPECT_EQ(read.at("required"), bj::value(bj::array{"name", "budget", "color"}));
+  EXPECT_EQ(written.at("required"), bj::value(bj::array{"name"}));
+  EXPECT_EQ(read.at("additionalProperties"), bj::value(false));
+}
+
+TEST(Schemas, AreNamedAfterTheirEntity) {
+  EXPECT_EQ(component_name(typeid(Draft).name()), "CodecExampleDraft");
+  EXPECT_EQ(component_name("N5cairn4task4TaskE"), "Task");
+  EXPECT_EQ(component_name("N5cairn4task5DraftE"), "TaskDraft");
+}
+
+}  // namespace
+}  // namespace cairn::json

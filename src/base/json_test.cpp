@@ -1,0 +1,42 @@
+#include "base/json.hpp"
+
+#include <gtest/gtest.h>
+
+namespace cairn::json {
+namespace {
+
+std::string detail_of(std::string_view text) {
+  try {
+    parse(text);
+  } catch (const Problem& problem) { return problem.detail; }
+  return {};
+}
+
+TEST(Json, IsReadAndWrittenWithoutChange) {
+  for (const std::string text : {R"({"a":[1,-2.5,true,null,"\"\\\u0001ä🕳"],"b":{}})", "[]", "18446744073709551615"})
+    EXPECT_EQ(json::text(parse(text)), text);
+}
+
+TEST(Json, SaysWhereAndWhyItIsRefused) {
+  EXPECT_EQ(detail_of("{\"a\":1,\n \"a\":2}").find("The body is not acceptable JSON at line 2"), 0u);
+  EXPECT_NE(detail_of("{\"a\":1,\"a\":2}").find("given twice"), std::string::npos);
+  EXPECT_NE(detail_of(std::string(33, '[') + std::string(33, ']')).find("nested deeper"), std::string::npos);
+  EXPECT_EQ(detail_of(std::string(32, '[') + std::string(32, ']')), "");
+  EXPECT_NE(detail_of("[1e309]"), "");
+  EXPECT_NE(detail_of("[1e131071]").find("exponents"), std::string::npos);
+  EXPECT_NE(detail_of("[" + std::string(41, '1') + "]").find("40 characters"), std::string::npos);
+  EXPECT_NE(detail_of(R"(["\u0000"])").find("NUL"), std::string::npos);
+  for (const auto* text : {"", "{} {}", R"(["\ud800"])", "[\"\xff\"]", "[NaN]", "[1,]"}) EXPECT_NE(detail_of(text), "");
+}
+
+TEST(Json, ThatIsStoredHasLimits) {
+  const auto problem = [](const std::string& text) { return stored_problem(parse(text), text); };
+  EXPECT_EQ(problem(R"({"a":1})"), "");
+  EXPECT_NE(problem("{\"a\":\"" + std::string(stored_bytes, 'x') + "\"}"), "");
+  std::string many = "{";
+  for (std::size_t i = 0; i <= stored_members; ++i) many += (i ? ",\"" : "\"") + std::to_string(i) + "\":0";
+  EXPECT_NE(problem(many + "}"), "");
+}
+
+}  // namespace
+}  // namespace cairn::json
