@@ -146,7 +146,8 @@ const Row rows[] = {
 #undef CAIRN_SLOT
 
 // Variables that are not settings, read by the commands themselves.
-constexpr std::array<std::string_view, 4> reserved{"CAIRN_CONFIG", "CAIRN_SERVER", "CAIRN_TOKEN", "CAIRN_CAMPAIGN"};
+constexpr std::array<std::string_view, 5> reserved{"CAIRN_CONFIG", "CAIRN_SERVER", "CAIRN_TOKEN", "CAIRN_CAMPAIGN",
+                                                   "CAIRN_SEED"};
 
 template<class T>
 std::string set_number(T& to, std::string_view text, Range range) {

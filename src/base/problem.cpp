@@ -6,7 +6,7 @@ namespace cairn {
 namespace {
 
 // In the order of Kind.
-constexpr std::array<KindInfo, 22> kinds{{
+constexpr std::array<KindInfo, 23> kinds{{
     {400, "Malformed request", "malformed"},
     {401, "Authentication required", "unauthenticated"},
     {403, "Not allowed", "forbidden"},
@@ -20,6 +20,7 @@ constexpr std::array<KindInfo, 22> kinds{{
     {413, "Too large", "too_large"},
     {414, "Address too long", "uri_too_long"},
     {415, "Unsupported media type", "unsupported_media_type"},
+    {417, "Expectation failed", "expectation_failed"},
     {422, "Invalid input", "invalid"},
     {428, "Precondition required", "precondition_required"},
     {429, "Too many requests", "rate_limited"},

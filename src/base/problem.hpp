@@ -23,6 +23,7 @@ enum class Kind {
   too_large,              // 413
   uri_too_long,           // 414
   unsupported_media,      // 415
+  expectation_failed,     // 417
   invalid,                // 422
   precondition_required,  // 428
   rate_limited,           // 429

@@ -73,7 +73,7 @@ std::size_t fit(std::string_view pattern, std::string_view path) {
 }
 
 // What any request may be answered with, whatever it is for: by the protocol or because the server is unwell.
-constexpr std::array protocol = {405u, 408u, 411u, 413u, 414u, 431u, 501u, 503u, 505u};
+constexpr std::array protocol = {405u, 408u, 411u, 413u, 414u, 417u, 431u, 501u, 503u, 505u};
 
 }  // namespace
 
@@ -162,18 +162,16 @@ std::string schema_problem(const bj::value& value, const bj::value& schema, cons
   return {};
 }
 
-std::vector<Contract::Operation> Contract::operations() const {
-  std::vector<Operation> found;
+Contract::Contract(bj::value document) : document_(std::move(document)) {
   for (const auto& path : document_.at("paths").as_object()) {
     for (const auto& method : path.value().as_object()) {
-      auto& operation = found.emplace_back();
+      auto& operation = operations_.emplace_back();
       operation.path = path.key();
       operation.method = method.key();
       for (char& c : operation.method) c = static_cast<char>(c - 'a' + 'A');
       operation.description = &method.value().as_object();
     }
   }
-  return found;
 }
 
 const bj::object* Contract::operation(std::string_view method, std::string_view target) const {
@@ -181,9 +179,10 @@ const bj::object* Contract::operation(std::string_view method, std::string_view 
   const auto path = target.substr(0, target.find('?'));
   const bj::object* best = nullptr;
   std::size_t best_fit = 0;
-  for (const auto& operation : operations()) {
+  for (const auto& operation : operations_) {
+    if (operation.method != method) continue;
     const auto fits = fit(operation.path, path);
-    if (operation.method != method || fits <= best_fit) continue;
+    if (fits <= best_fit) continue;
     best_fit = fits;
     best = operation.description;
   }

@@ -25,7 +25,7 @@ std::string schema_problem(const boost::json::value& value, const boost::json::v
 // What the server says of itself in its OpenAPI document.
 class Contract {
  public:
-  explicit Contract(boost::json::value document) : document_(std::move(document)) {}
+  explicit Contract(boost::json::value document);
 
   const boost::json::value& document() const { return document_; }
   // Every operation with its method in upper case and its path.
@@ -34,7 +34,7 @@ class Contract {
     std::string method, path;
     const boost::json::object* description = nullptr;
   };
-  std::vector<Operation> operations() const;
+  const std::vector<Operation>& operations() const { return operations_; }
   // The operation that a request is for; nullptr when there is none.
   const boost::json::object* operation(std::string_view method, std::string_view target) const;
   // Why this is no reply that the document has for the request; empty when it is one.
@@ -42,6 +42,7 @@ class Contract {
 
  private:
   boost::json::value document_;
+  std::vector<Operation> operations_;
 };
 
 }  // namespace cairn::support

@@ -28,11 +28,12 @@ class World {
   // ended a session gets a new one.
   void renew();
 
+  // The id that stands for a {name} of a path.
+  std::string id_of(std::string_view path_name) const;
+
   std::string organization, project, task, user;  // the ids; `user` is a member whom nobody here acts as
 
  private:
-  std::string id_of(std::string_view path_name) const;
-
   const Stack& stack_;
   std::string name_;
   unsigned organizations_ = 0;
