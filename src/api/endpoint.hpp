@@ -64,6 +64,11 @@ struct Identity {
   pg::Prelude read, write;
 };
 
+struct Call;
+// Identifies a request from the token it came with, and again (`anew`) when what was remembered of the person turned
+// out to be out of date. Called on the request's core. Throws Problem (unauthenticated).
+using Authenticator = std::function<async<Identity>(Call&, std::string_view token, bool anew)>;
+
 // One request on its way through the stages.
 struct Call {
   Call(Core& c, const http::Request& q, http::Response& r) : core(c), request(q), response(r) {}
@@ -81,6 +86,10 @@ struct Call {
   Identity identity;
   std::chrono::steady_clock::time_point begun{};
   std::chrono::steady_clock::time_point deadline{};
+
+  // Set while the request is that of somebody with a token.
+  const Authenticator* authenticator = nullptr;
+  std::string_view token;
 
   pg::ReadTx read() { return core.database.read(identity.read, deadline); }
   pg::Tx write() { return core.database.write(identity.write, deadline); }

@@ -196,27 +196,19 @@ void write(Call& call, const T& result) {
 
 struct None {};
 
-// The transact and encode stages. A transaction that lost to another (40001, 40P01) is tried once more from the start.
+// The transact and encode stages, once.
 template<bool HasBody, class R, class... A>
-async<> execute(Call& call, async<R> (*handler)(A...)) {
-  Inputs<HasBody, A...> inputs(call);
+async<> attempt(Call& call, async<R> (*handler)(A...), Inputs<HasBody, A...>& inputs) {
   if constexpr (writes<A...>) {
-    for (bool again = true;; again = false) {
-      try {
-        pg::Tx tx = call.write();
-        if constexpr (std::is_void_v<R>) {
-          co_await inputs.call(handler, tx);
-          co_await tx.commit();
-          call.response.status = 204;
-        } else {
-          R result = co_await inputs.call(handler, tx);
-          co_await tx.commit();
-          write(call, result);
-        }
-        co_return;
-      } catch (const pg::Retryable&) {
-        if (!again) throw;
-      }
+    pg::Tx tx = call.write();
+    if constexpr (std::is_void_v<R>) {
+      co_await inputs.call(handler, tx);
+      co_await tx.commit();
+      call.response.status = 204;
+    } else {
+      R result = co_await inputs.call(handler, tx);
+      co_await tx.commit();
+      write(call, result);
     }
   } else if constexpr (reads<A...>) {
     pg::ReadTx tx = call.read();
@@ -231,6 +223,26 @@ async<> execute(Call& call, async<R> (*handler)(A...)) {
       R result = co_await inputs.call(handler, none);
       write(call, result);
     }
+  }
+}
+
+// Until it is done: a transaction that lost to another (40001, 40P01) is tried once more from the start, one that began
+// with something out of date about the caller a few times more, after learning anew. Neither has left anything behind.
+template<bool HasBody, class R, class... A>
+async<> execute(Call& call, async<R> (*handler)(A...)) {
+  Inputs<HasBody, A...> inputs(call);
+  bool lost = false;
+  for (unsigned stale = 0;;) {
+    try {
+      co_await attempt<HasBody>(call, handler, inputs);
+      co_return;
+    } catch (const pg::Retryable&) {
+      if (!writes<A...> || std::exchange(lost, true)) throw;
+      continue;
+    } catch (const pg::Stale&) {
+      if (++stale > 5 || call.authenticator == nullptr) throw;
+    }
+    call.identity = co_await (*call.authenticator)(call, call.token, true);
   }
 }
 
@@ -301,9 +313,6 @@ boost::json::object describe(const Endpoint& endpoint, json::Components& compone
 
 class Api {
  public:
-  // Identifies a request from its Authorization header. Called on the request's core for every endpoint but anonymous
-  // ones when a token is present. Throws Problem (unauthenticated).
-  using Authenticator = std::function<async<Identity>(Call&, std::string_view token)>;
   // The prelude of endpoints that need no token: it gives the record its address, agent and request.
   using Anonymous = std::function<Identity(Call&)>;
 

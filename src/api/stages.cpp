@@ -101,7 +101,9 @@ async<> Stages::run(Call& call) const {
   } else {
     if (token.empty())
       throw Problem(Kind::unauthenticated, "Send the token of a login as `Authorization: Bearer ...`.");
-    call.identity = co_await api_.authenticator()(call, token);
+    call.authenticator = &api_.authenticator();
+    call.token = token;
+    call.identity = co_await api_.authenticator()(call, token, false);
   }
 
   // decode, transact, encode

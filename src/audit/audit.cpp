@@ -3,7 +3,7 @@
 namespace cairn::audit {
 namespace {
 
-using organization::admin_rank;
+namespace permission = organization::permission;
 using organization::OrganizationId;
 using organization::refuse;
 using organization::Standing;
@@ -26,16 +26,14 @@ using organization::Standing;
 
 const pg::Family<Entry> of_organization{
     "audit.of_organization",
-    CAIRN_ENTRY_COLUMNS
-    "join app.memberships m on m.organization_id = t.organization_id where t.organization_id = {} and m.rank >= 3",
+    CAIRN_ENTRY_COLUMNS "where t.organization_id = {} and (select app.rights_in({}) & 8192 <> 0)",  // audit.view
     CAIRN_ENTRY_FILTERS, CAIRN_ENTRY_SORTS};
 
 // Also of things that are gone: the record knows whose they were.
-const pg::Family<Entry> of_entity{
-    "audit.of_entity",
-    CAIRN_ENTRY_COLUMNS
-    "join app.memberships m on m.organization_id = t.organization_id where t.entity_type = {} and t.entity_id = {}",
-    CAIRN_ENTRY_FILTERS, CAIRN_ENTRY_SORTS};
+const pg::Family<Entry> of_entity{"audit.of_entity",
+                                  CAIRN_ENTRY_COLUMNS
+                                  "where t.entity_type = {} and t.entity_id = {} and app.belongs_to(t.organization_id)",
+                                  CAIRN_ENTRY_FILTERS, CAIRN_ENTRY_SORTS};
 
 const pg::Family<Entry> of_self{
     "audit.of_self",
@@ -47,7 +45,7 @@ const pg::Family<Entry> of_self{
 #undef CAIRN_ENTRY_SORTS
 
 const pg::Sql<Standing(OrganizationId)> standing{"audit.standing", R"sql(
-  select rank, 0::bigint as version from app.memberships where organization_id = $1)sql"};
+  select app.rights_in($1) as rights, 0::bigint as version where app.belongs_to($1))sql"};
 
 async<api::Page<Entry>> read_page(pg::ReadTx& tx, const pg::Family<Entry>& family, api::Selection selection,
                                   Filter filter) {
@@ -71,11 +69,11 @@ async<api::Page<Entry>> read_page(pg::ReadTx& tx, const pg::Family<Entry>& famil
 
 async<api::Page<Entry>> list(pg::ReadTx& tx, OrganizationId organization, Filter filter) {
   api::Selection selection;
-  selection.always(organization);
+  selection.always(organization).always(organization);
   auto page = co_await read_page(tx, of_organization, std::move(selection), std::move(filter));
   if (page.data.empty()) {
     const auto own = co_await tx.maybe(standing, organization);
-    if (!own || own->rank < admin_rank) refuse(own, admin_rank);
+    if (!own || (own->rights & permission::audit_view) == 0) refuse(own, permission::audit_view);
   }
   co_return page;
 }

@@ -84,7 +84,10 @@ const Row rows[] = {
     {{"database.read_connections", "number", "Shared connections for reads, per event loop", false},
      CAIRN_SLOT(database.read_connections),
      {1, 256}},
-    {{"database.write_connections", "number", "Connections for writes, per event loop", false},
+    {{"database.commit_connections", "number", "Shared connections for writes of one statement, per event loop", false},
+     CAIRN_SLOT(database.commit_connections),
+     {1, 256}},
+    {{"database.write_connections", "number", "Most connections for other writes, per event loop", false},
      CAIRN_SLOT(database.write_connections),
      {1, 256}},
 

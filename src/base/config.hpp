@@ -43,10 +43,11 @@ struct Config {
   } server;
 
   struct Database {
-    Secret url;                      // of the runtime role; empty: the private PostgreSQL in data_dir
-    Secret owner_url;                // of the role that migrates; empty: `url`
-    unsigned read_connections = 2;   // per core
-    unsigned write_connections = 8;  // per core
+    Secret url;                       // of the runtime role; empty: the private PostgreSQL in data_dir
+    Secret owner_url;                 // of the role that migrates; empty: `url`
+    unsigned read_connections = 2;    // per core
+    unsigned commit_connections = 2;  // per core
+    unsigned write_connections = 8;   // per core
   } database;
 
   struct Redis {

@@ -73,6 +73,7 @@ void Store::begin() {
            set_config('statement_timeout', '30min', true), set_config('lock_timeout', '30min', true),
            set_config('idle_in_transaction_session_timeout', '0', true))sql",
                   {actor_id_, request_id_});
+  database_.query("select app.learn_access()");
   // Imports into one organization take turns: two at once would wait for each other's keys, each holding some.
   database_.query("select pg_advisory_xact_lock(hashtextextended('cairn import ' || $1, 0))", {organization_id_});
   staged_ = false;

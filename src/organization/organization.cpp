@@ -43,7 +43,7 @@ const pg::Sql<void(OrganizationId)> insert_founder{"organization.insert_founder"
 const pg::Sql<OrganizationId(OrganizationId, Change<Name>, Change<Slug>, Change<std::optional<Markdown>>,
                              Change<std::optional<Url<500>>>, Change<std::optional<Url<500>>>,
                              Change<std::optional<Text<1, 100>>>, Change<std::optional<Size>>, Change<JsonObject>,
-                             std::optional<std::int64_t>, std::int32_t)>
+                             std::optional<std::int64_t>, std::int64_t)>
     update_organization{"organization.update", R"sql(
   update organizations o set
     name = case when $2 then $3 else name end, slug = case when $4 then $5 else slug end,
@@ -51,17 +51,17 @@ const pg::Sql<OrganizationId(OrganizationId, Change<Name>, Change<Slug>, Change<
     website_url = case when $10 then $11 else website_url end, industry = case when $12 then $13 else industry end,
     size = case when $14 then $15 else size end, settings = case when $16 then $17 else settings end
   from app.memberships m
-  where o.id = $1 and m.organization_id = o.id and m.rank >= $19 and ($18::bigint is null or o.version = $18)
+  where o.id = $1 and m.organization_id = o.id and m.rights & $19 <> 0 and ($18::bigint is null or o.version = $18)
   returning o.id)sql"};
 
-const pg::Sql<void(OrganizationId, std::optional<std::int64_t>, std::int32_t)> delete_organization{
+const pg::Sql<void(OrganizationId, std::optional<std::int64_t>, std::int64_t)> delete_organization{
     "organization.delete", R"sql(
   update organizations o set deleted_at = clock_timestamp()
   from app.memberships m
-  where o.id = $1 and m.organization_id = o.id and m.rank >= $3 and ($2::bigint is null or o.version = $2))sql"};
+  where o.id = $1 and m.organization_id = o.id and m.rights & $3 <> 0 and ($2::bigint is null or o.version = $2))sql"};
 
 const pg::Sql<Standing(OrganizationId)> standing{"organization.standing", R"sql(
-  select m.rank, o.version from organizations o join app.memberships m on m.organization_id = o.id where o.id = $1)sql"};
+  select m.rights, o.version from organizations o join app.memberships m on m.organization_id = o.id where o.id = $1)sql"};
 
 async<api::Created<Organization>> create(pg::Tx& tx, Draft draft) {
   const auto id = OrganizationId::make();
@@ -92,17 +92,17 @@ async<api::Page<Organization>> list(pg::ReadTx& tx, api::PageQuery query) {
 async<Organization> show(pg::ReadTx& tx, OrganizationId id) { return tx.one(by_id, id); }
 
 async<Organization> edit(pg::Tx& tx, OrganizationId id, api::IfMatch match, Edit edit) {
-  const auto changed =
-      co_await tx.maybe(update_organization, id, edit.name, edit.slug, edit.description, edit.logo_url,
-                        edit.website_url, edit.industry, edit.size, edit.settings, match.version, admin_rank);
-  if (!changed) refuse(co_await tx.maybe(standing, id), admin_rank, match);
+  const auto changed = co_await tx.maybe(update_organization, id, edit.name, edit.slug, edit.description, edit.logo_url,
+                                         edit.website_url, edit.industry, edit.size, edit.settings, match.version,
+                                         permission::organization_edit);
+  if (!changed) refuse(co_await tx.maybe(standing, id), permission::organization_edit, match);
   Organization organization = co_await tx.one(by_id, id);
   co_return organization;
 }
 
 async<> remove(pg::Tx& tx, OrganizationId id, api::IfMatch match) {
-  const auto changed = co_await tx.run(delete_organization, id, match.version, owner_rank);
-  if (changed == 0) refuse(co_await tx.maybe(standing, id), owner_rank, match);
+  const auto changed = co_await tx.run(delete_organization, id, match.version, permission::organization_delete);
+  if (changed == 0) refuse(co_await tx.maybe(standing, id), permission::organization_delete, match);
 }
 
 // -- members
@@ -136,60 +136,71 @@ struct MemberQuery : api::PageQuery {
 BOOST_DESCRIBE_STRUCT(MemberQuery, (api::PageQuery), (role, email))
 
 // Nobody gives a role above their own.
-const pg::Sql<void(OrganizationId, AccountId, Role, std::int32_t)> insert_member{"organization.insert_member", R"sql(
+const pg::Sql<void(OrganizationId, AccountId, Role, std::int64_t)> insert_member{"organization.insert_member", R"sql(
   insert into user_organizations (user_id, organization_id, role)
   select $2, m.organization_id, $3 from app.memberships m
-  where m.organization_id = $1 and m.rank >= $4 and m.rank >= app.role_rank($3))sql"};
+  where m.organization_id = $1 and m.rights & $4 <> 0 and m.rank >= app.role_rank($3))sql"};
 
 const pg::Sql<std::optional<AccountId>(Email)> user_by_email{"organization.user_by_email", R"sql(
   select app.user_by_email($1))sql"};
 
 // Nor changes the role of somebody above them.
-const pg::Sql<void(OrganizationId, AccountId, Role, std::optional<std::int64_t>, std::int32_t)> update_member{
+const pg::Sql<void(OrganizationId, AccountId, Role, std::optional<std::int64_t>, std::int64_t)> update_member{
     "organization.update_member", R"sql(
   update user_organizations o set role = $3 from app.memberships m
-  where o.organization_id = $1 and o.user_id = $2 and m.organization_id = o.organization_id and m.rank >= $5
+  where o.organization_id = $1 and o.user_id = $2 and m.organization_id = o.organization_id and m.rights & $5 <> 0
     and m.rank >= app.role_rank(o.role) and m.rank >= app.role_rank($3) and ($4::bigint is null or o.version = $4))sql"};
 
-const pg::Sql<void(OrganizationId, AccountId, std::optional<std::int64_t>, std::int32_t)> delete_member{
+const pg::Sql<void(OrganizationId, AccountId, std::optional<std::int64_t>, std::int64_t)> delete_member{
     "organization.delete_member", R"sql(
   delete from user_organizations o using app.memberships m
   where o.organization_id = $1 and o.user_id = $2 and m.organization_id = o.organization_id
-    and (o.user_id = app.actor() or (m.rank >= $4 and m.rank >= app.role_rank(o.role)))
+    and (o.user_id = app.actor() or (m.rights & $4 <> 0 and m.rank >= app.role_rank(o.role)))
     and ($3::bigint is null or o.version = $3))sql"};
 
-// The caller's rank and the rank of the member who is meant.
-struct MemberStanding {
+// How the caller stands to the member who is meant: also by rank, since nobody changes somebody above them.
+struct MemberStanding : Standing {
   MemberStanding() = default;
   std::int32_t rank = 0, target_rank = 0;
-  std::int64_t version = 0;
 };
-BOOST_DESCRIBE_STRUCT(MemberStanding, (), (rank, target_rank, version))
+BOOST_DESCRIBE_STRUCT(MemberStanding, (Standing), (rank, target_rank))
 
 const pg::Sql<MemberStanding(OrganizationId, AccountId)> member_standing{"organization.member_standing", R"sql(
-  select m.rank, app.role_rank(o.role) as target_rank, o.version
+  select m.rights, o.version, m.rank, app.role_rank(o.role) as target_rank
   from user_organizations o join app.memberships m on m.organization_id = o.organization_id
   where o.organization_id = $1 and o.user_id = $2)sql"};
 
+struct Rank {
+  Rank() = default;
+  std::int64_t rights = 0;
+  std::int32_t rank = 0;
+};
+BOOST_DESCRIBE_STRUCT(Rank, (), (rights, rank))
+
+const pg::Sql<Rank(OrganizationId)> own_rank{"organization.own_rank", R"sql(
+  select rights, rank from app.memberships where organization_id = $1)sql"};
+
+// As app.role_rank has them.
 std::int32_t rank_of(Role role) {
   switch (role) {
-    case Role::owner: return owner_rank;
-    case Role::admin: return admin_rank;
-    case Role::manager: return manager_rank;
-    case Role::member: return member_rank;
+    case Role::owner: return 4;
+    case Role::admin: return 3;
+    case Role::manager: return 2;
+    case Role::member: return 1;
   }
-  return owner_rank;
+  return 4;
+}
+
+[[noreturn]] void refuse_above() {
+  throw Problem(Kind::forbidden, "Nobody gives a role above their own or changes somebody above them.");
 }
 
 [[noreturn]] void refuse_member(const std::optional<MemberStanding>& found, std::int32_t given_rank,
-                                api::IfMatch match) {
+                                std::int64_t needed, api::IfMatch match) {
   std::optional<Standing> own;
-  std::int32_t needed = admin_rank;
   if (found) {
-    own.emplace();
-    own->rank = found->rank;
-    own->version = found->version;
-    needed = std::max({needed, found->target_rank, given_rank});
+    if ((found->rights & needed) != 0 && found->rank < std::max(found->target_rank, given_rank)) refuse_above();
+    own = *found;
   }
   refuse(own, needed, match);
 }
@@ -223,32 +234,33 @@ async<Member> show_member(pg::ReadTx& tx, OrganizationId id, AccountId user) { r
 
 async<api::Created<Member>> add_member(pg::Tx& tx, OrganizationId id, NewMember draft) {
   const auto role = draft.role.value_or(Role::member);
-  const auto own = co_await tx.maybe(standing, id);
-  const auto needed = std::max(admin_rank, rank_of(role));
-  if (!own || own->rank < needed) refuse(own, needed);
+  const auto own = co_await tx.one(own_rank, id);
+  if ((own.rights & permission::member_invite) == 0) refuse(Standing(), permission::member_invite);
+  if (own.rank < rank_of(role)) refuse_above();
   const auto user = co_await tx.one(user_by_email, draft.email);
   if (!user) {
     std::vector<FieldError> errors;
     errors.emplace_back("/email", "no_such_account", "has no account on this server");
     throw Problem(Kind::invalid, "One member is not acceptable.").with(std::move(errors));
   }
-  const auto changed = co_await tx.run(insert_member, id, *user, role, admin_rank);
-  if (changed == 0) refuse(co_await tx.maybe(standing, id), needed);
+  const auto changed = co_await tx.run(insert_member, id, *user, role, permission::member_invite);
+  if (changed == 0) refuse(co_await tx.maybe(standing, id), permission::member_invite);
   Member member = co_await tx.one(member_by_id, id, *user);
   co_return member;
 }
 
 async<Member> edit_member(pg::Tx& tx, OrganizationId id, AccountId user, api::IfMatch match, RoleEdit edit) {
-  const auto changed = co_await tx.run(update_member, id, user, edit.role, match.version, admin_rank);
-  if (changed == 0) refuse_member(co_await tx.maybe(member_standing, id, user), rank_of(edit.role), match);
+  const auto changed = co_await tx.run(update_member, id, user, edit.role, match.version, permission::member_edit);
+  if (changed == 0)
+    refuse_member(co_await tx.maybe(member_standing, id, user), rank_of(edit.role), permission::member_edit, match);
   // An administrator may have just given up the right to see it from above, never the right to see it.
   Member member = co_await tx.one(member_by_id, id, user);
   co_return member;
 }
 
 async<> remove_member(pg::Tx& tx, OrganizationId id, AccountId user, api::IfMatch match) {
-  const auto changed = co_await tx.run(delete_member, id, user, match.version, admin_rank);
-  if (changed == 0) refuse_member(co_await tx.maybe(member_standing, id, user), member_rank, match);
+  const auto changed = co_await tx.run(delete_member, id, user, match.version, permission::member_remove);
+  if (changed == 0) refuse_member(co_await tx.maybe(member_standing, id, user), 0, permission::member_remove, match);
 }
 
 }  // namespace

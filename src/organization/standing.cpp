@@ -4,9 +4,9 @@
 
 namespace cairn::organization {
 
-void refuse(const std::optional<Standing>& standing, std::int32_t needed_rank, api::IfMatch match) {
+void refuse(const std::optional<Standing>& standing, std::int64_t needed, api::IfMatch match) {
   if (!standing) throw Problem(Kind::not_found);
-  if (standing->rank < needed_rank)
+  if ((standing->rights & needed) != needed)
     throw Problem(Kind::forbidden, "Your role in this organization does not allow this.");
   if (match.version && *match.version != standing->version)
     throw Problem(Kind::stale,

@@ -278,14 +278,18 @@ void Connection::learn(const Command& answered) {
   }
 }
 
-std::size_t Connection::expire(Segment::Clock::time_point now) {
+Connection::Late Connection::expire(Segment::Clock::time_point now) {
+  Late late;
+  late.waiting = waiting();
   const auto expired = pipeline_.expire(now);
+  late.waiting -= waiting();
+  late.sent = expired.size() - late.waiting;
   for (const auto& segment : expired) {
     segment->failure = std::make_exception_ptr(
         Problem(Kind::timeout, "The database took too long.").because("deadline passed while waiting for an answer"));
     resume_later(io_, *segment);
   }
-  return expired.size();
+  return late;
 }
 
 void Connection::fail(const std::string& cause) {

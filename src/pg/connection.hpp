@@ -55,8 +55,11 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
   std::size_t in_flight() const { return pipeline_.in_flight(); }
   std::size_t load() const { return waiting() + in_flight(); }
 
-  // Ends the segments whose deadline has passed as timeout; returns how many there were.
-  std::size_t expire(Segment::Clock::time_point now);
+  // Ends the segments whose deadline has passed as timeout; tells how many of them the server had not and had heard of.
+  struct Late {
+    std::size_t waiting = 0, sent = 0;
+  };
+  Late expire(Segment::Clock::time_point now);
   // Drops the connection and ends everything on it as unavailable because of `cause`. Nothing when it is lost already.
   void fail(const std::string& cause);
 

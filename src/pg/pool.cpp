@@ -36,13 +36,14 @@ PoolState::PoolState(asio::io_context& io, Settings settings)
 
 void PoolState::open() {
   if (!reads_.empty()) return;
-  for (unsigned i = 0; i < std::max(1U, settings_.read_connections); ++i) add_slot(true);
-  add_slot(false);
+  for (unsigned i = 0; i < std::max(1U, settings_.read_connections); ++i) add_slot(Use::reads);
+  for (unsigned i = 0; i < std::max(1U, settings_.commit_connections); ++i) add_slot(Use::commits);
+  add_slot(Use::leases);
 }
 
-void PoolState::add_slot(bool read_only) {
-  auto slot = std::make_shared<Slot>(io_, read_only);
-  (read_only ? reads_ : writes_).push_back(slot);
+void PoolState::add_slot(Use use) {
+  auto slot = std::make_shared<Slot>(io_, use);
+  slots(use).push_back(slot);
   asio::co_spawn(io_, keep(shared_from_this(), std::move(slot)), asio::detached);
 }
 
@@ -52,7 +53,7 @@ async<> PoolState::connect(std::shared_ptr<Slot> slot) {
   options.conninfo = settings_.conninfo;
   options.role = settings_.role;
   options.application_name = settings_.application_name;
-  options.read_only = slot->read_only;
+  options.read_only = slot->use == Use::reads;
   options.timeout = settings_.connect_timeout;
   const auto deadline = std::chrono::steady_clock::now() + options.timeout;
   try {
@@ -91,7 +92,7 @@ async<> PoolState::keep([[maybe_unused]] std::shared_ptr<PoolState> self, std::s
           log::warn("a connection to the database is lost", {{"cause", cause}});
         slot->timer.cancel();
       };
-      if (!slot->read_only) make_idle(slot->connection);
+      if (slot->use == Use::leases) make_idle(slot->connection);
       ready_timer_.cancel();
       while (slot->connection->up()) {
         slot->timer.expires_at(Deadline::max());
@@ -117,7 +118,8 @@ std::chrono::milliseconds PoolState::pause(unsigned failures) {
 
 bool PoolState::ready() const {
   const auto up = [](const std::shared_ptr<Slot>& slot) { return slot->connection && slot->connection->up(); };
-  return !shut_ && !draining_ && std::ranges::any_of(reads_, up) && std::ranges::any_of(writes_, up);
+  const auto any = [&](const Slots& slots) { return std::ranges::any_of(slots, up); };
+  return !shut_ && !draining_ && any(reads_) && any(commits_) && any(writes_);
 }
 
 async<> PoolState::wait_ready(std::chrono::milliseconds patience) {
@@ -131,16 +133,19 @@ async<> PoolState::wait_ready(std::chrono::milliseconds patience) {
   }
 }
 
-async<> PoolState::read(SegmentPtr segment) {
+async<> PoolState::read(SegmentPtr segment) { return share(reads_, std::move(segment)); }
+async<> PoolState::commit(SegmentPtr segment) { return share(commits_, std::move(segment)); }
+
+async<> PoolState::share(const Slots& slots, SegmentPtr segment) {
   if (draining_) throw unavailable("the pool is closing");
   Connection* best = nullptr;
-  for (const auto& slot : reads_)
+  for (const auto& slot : slots)
     if (slot->connection && slot->connection->up() && (best == nullptr || slot->connection->load() < best->load()))
       best = slot->connection.get();
-  if (best == nullptr) throw unavailable("no read connection is up");
+  if (best == nullptr) throw unavailable("no shared connection is up");
   if (best->waiting() >= settings_.queue_limit) {
     ++counted_.refused;
-    throw unavailable("the queue of every read connection is full");
+    throw unavailable("the queue of every shared connection is full");
   }
   return exchange(*best, std::move(segment));
 }
@@ -163,7 +168,7 @@ async<std::unique_ptr<Lease>> PoolState::lease(Deadline deadline) {
     ++counted_.refused;
     throw unavailable("too many requests wait for a write connection");
   }
-  if (writes_.size() < settings_.write_connections) add_slot(false);
+  if (writes_.size() < settings_.write_connections) add_slot(Use::leases);
   auto ticket = std::make_shared<Ticket>();
   ticket->deadline = std::min(deadline, std::chrono::steady_clock::now() + settings_.lease_wait);
   co_await park(io_, ticket, *this);
@@ -218,14 +223,14 @@ void PoolState::watch() {
 void PoolState::sweep() {
   const auto now = std::chrono::steady_clock::now();
   bool busy = false;
-  for (const auto* slots : {&reads_, &writes_})
+  for (const auto* slots : {&reads_, &commits_, &writes_})
     for (const auto& slot : *slots) {
       const auto connection = slot->connection ? slot->connection : slot->candidate;
       if (!connection) continue;
       const auto late = connection->expire(now);
-      counted_.timeouts += late;
+      counted_.timeouts += late.waiting + late.sent;
       // A write whose answer is overdue may or may not happen; the connection is of no use until that is settled.
-      if (late != 0 && !slot->read_only) connection->fail("a write passed its deadline");
+      if (late.sent != 0 && slot->use != Use::reads) connection->fail("a write passed its deadline");
       busy = busy || connection->load() != 0;
     }
   while (!tickets_.empty() && (shut_ || tickets_.front()->deadline <= now)) {
@@ -248,7 +253,7 @@ async<> PoolState::drain(std::chrono::milliseconds patience) {
       return slot->connection && slot->connection->load() != 0;
     };
     return counted_.writes_leased != 0 || !tickets_.empty() || std::ranges::any_of(reads_, loaded) ||
-           std::ranges::any_of(writes_, loaded);
+           std::ranges::any_of(commits_, loaded) || std::ranges::any_of(writes_, loaded);
   };
   Timer timer(io_);
   while (!shut_ && busy() && std::chrono::steady_clock::now() < deadline) {
@@ -262,7 +267,7 @@ void PoolState::shut() {
   if (std::exchange(shut_, true)) return;
   draining_ = true;
   idle_.clear();
-  for (const auto* slots : {&reads_, &writes_})
+  for (const auto* slots : {&reads_, &commits_, &writes_})
     for (const auto& slot : *slots) {
       for (const auto& connection : {slot->connection, slot->candidate})
         if (connection) connection->fail("the pool is closed");
@@ -279,11 +284,11 @@ void PoolState::shut() {
 Stats PoolState::stats() const {
   Stats stats = counted_;
   stats.waiters = tickets_.size();
-  for (const auto* slots : {&reads_, &writes_})
+  for (const auto* slots : {&reads_, &commits_, &writes_})
     for (const auto& slot : *slots) {
       if (!slot->connection || !slot->connection->up()) continue;
-      ++(slot->read_only ? stats.reads_up : stats.writes_up);
-      if (!slot->read_only) continue;
+      ++(slot->use == Use::reads ? stats.reads_up : slot->use == Use::commits ? stats.commits_up : stats.writes_up);
+      if (slot->use == Use::leases) continue;
       stats.queued += slot->connection->waiting();
       stats.in_flight += slot->connection->in_flight();
     }

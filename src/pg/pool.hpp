@@ -15,18 +15,19 @@ struct Settings {
   std::string conninfo;  // libpq's connection string or URI
   std::string role;      // taken on by every connection when set (`-c role=`)
   std::string application_name = "cairn";
-  unsigned read_connections = 2;   // shared and pipelined; per core
-  unsigned write_connections = 8;  // at most, leased one request at a time; per core; opened as needed
-  unsigned queue_limit = 256;      // requests waiting on one read connection before it refuses more
+  unsigned read_connections = 2;    // shared and pipelined; per core
+  unsigned commit_connections = 2;  // shared and pipelined, for writes of one statement; per core
+  unsigned write_connections = 8;   // at most, leased one request at a time; per core; opened as needed
+  unsigned queue_limit = 256;       // requests waiting on one shared connection before it refuses more
   std::chrono::milliseconds statement_deadline{5000};
   std::chrono::milliseconds lease_wait{2000};
   std::chrono::milliseconds connect_timeout{5000};
 };
 
 struct Stats {
-  std::uint64_t reads_up = 0, writes_up = 0;  // connections
+  std::uint64_t reads_up = 0, commits_up = 0, writes_up = 0;  // connections
   std::uint64_t writes_leased = 0;
-  std::uint64_t queued = 0, in_flight = 0;                  // segments on read connections
+  std::uint64_t queued = 0, in_flight = 0;                  // segments on shared connections
   std::uint64_t waiters = 0;                                // for a write connection
   std::uint64_t reconnects = 0, timeouts = 0, refused = 0;  // since the start
 };
@@ -40,7 +41,7 @@ class Pool {
   Pool& operator=(const Pool&) = delete;
   ~Pool();
 
-  // Returns when a read and a write connection are up. Throws when the server can be reached but must not be used:
+  // Returns when a connection of each use is up. Throws when the server can be reached but must not be used:
   // older than 15, a superuser or a role that bypasses row security, or synchronous_commit off; keeps trying while it
   // cannot be reached, until `patience` is over (unavailable).
   async<> start(std::chrono::milliseconds patience = std::chrono::seconds(30));

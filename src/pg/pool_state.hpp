@@ -50,16 +50,20 @@ class PoolState final : public std::enable_shared_from_this<PoolState>, private 
   }
 
   async<> read(SegmentPtr segment);                        // on the least busy read connection
+  async<> commit(SegmentPtr segment);                      // likewise; a write that is a whole transaction
   async<std::unique_ptr<Lease>> lease(Deadline deadline);  // FIFO
   async<> exchange(Connection& connection, SegmentPtr segment);
 
   void give_back(std::shared_ptr<Connection> connection, bool transaction_open);
 
  private:
+  // Reads and writes of one statement share connections: what they send is a transaction from its first byte to its
+  // last. A transaction of several statements needs a connection to itself.
+  enum class Use { reads, commits, leases };
   // A place for one connection, kept filled by a coroutine of its own.
   struct Slot {
-    Slot(boost::asio::io_context& io, bool reads) : read_only(reads), timer(io) {}
-    bool read_only;
+    Slot(boost::asio::io_context& io, Use what_for) : use(what_for), timer(io) {}
+    Use use;
     std::shared_ptr<Connection> candidate;   // connected, not verified yet
     std::shared_ptr<Connection> connection;  // in use
     Timer timer;                             // ends a pause before connecting, and the wait for the connection's loss
@@ -72,7 +76,10 @@ class PoolState final : public std::enable_shared_from_this<PoolState>, private 
   void start(std::shared_ptr<Parked> parked) override;
   void cancel(Parked& parked) override;
 
-  void add_slot(bool read_only);
+  using Slots = std::vector<std::shared_ptr<Slot>>;
+  Slots& slots(Use use) { return use == Use::reads ? reads_ : use == Use::commits ? commits_ : writes_; }
+  void add_slot(Use use);
+  async<> share(const Slots& slots, SegmentPtr segment);
   async<> keep(std::shared_ptr<PoolState> self, std::shared_ptr<Slot> slot);
   async<> connect(std::shared_ptr<Slot> slot);
   async<> roll_back(std::shared_ptr<PoolState> self, std::shared_ptr<Connection> connection);
@@ -83,8 +90,8 @@ class PoolState final : public std::enable_shared_from_this<PoolState>, private 
 
   boost::asio::io_context& io_;
   Settings settings_;
-  std::vector<std::shared_ptr<Slot>> reads_, writes_;
-  std::vector<std::shared_ptr<Connection>> idle_;  // write connections
+  Slots reads_, commits_, writes_;
+  std::vector<std::shared_ptr<Connection>> idle_;  // of writes_
   std::deque<std::shared_ptr<Ticket>> tickets_;
   Timer sweep_timer_, ready_timer_;
   std::exception_ptr unfit_;

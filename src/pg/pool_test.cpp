@@ -517,7 +517,8 @@ TEST_F(PoolOnServer, LeasesInOrderAndNotForEver) {
       EXPECT_EQ(late->retry_after, 1);
       const auto queue = [&](int number) -> async<> {
         auto tx = pool.write();
-        co_await tx.finish(insert_quietly, number, std::to_string(number));
+        co_await tx.run(insert_quietly, number, std::to_string(number));
+        co_await tx.commit();
         order.push_back(number);
       };
       for (int number = 10; number < 15; ++number) asio::co_spawn(executor, queue(number), asio::detached);
@@ -529,6 +530,29 @@ TEST_F(PoolOnServer, LeasesInOrderAndNotForEver) {
     EXPECT_EQ(pool.stats().writes_leased, 0U);
   };
   with_pool(configured, body);
+}
+
+// What a transaction of one statement does needs no connection to itself.
+TEST_F(PoolOnServer, CommitsSingleStatementsWhileEveryLeaseIsOut) {
+  const auto body = [](Pool& pool) -> async<> {
+    auto holder = pool.write();
+    co_await holder.run(insert_quietly, 1, "one");
+    for (int number = 20; number < 25; ++number) {
+      auto tx = pool.write();
+      const auto touched = co_await tx.finish(insert_quietly, number, std::to_string(number));
+      EXPECT_EQ(touched, 1);
+    }
+    EXPECT_EQ(pool.stats().writes_leased, 1U);
+    EXPECT_EQ(pool.stats().writes_up, 1U);
+    EXPECT_EQ(pool.stats().commits_up, 2U);
+    // One that fails takes nothing else with it.
+    auto failing = pool.write(), fine = pool.write();
+    const auto failure = co_await problem_of(failing.finish(insert_quietly, 20, "again"));
+    EXPECT_EQ(failure.kind, Kind::conflict);
+    const auto touched = co_await fine.finish(insert_quietly, 30, "thirty");
+    EXPECT_EQ(touched, 1);
+  };
+  with_pool(settings(), body);
 }
 
 TEST_F(PoolOnServer, OpensWriteConnectionsAsTheyAreNeeded) {

@@ -10,14 +10,16 @@
 
 namespace cairn::pg {
 
-Result Reader::answer(Segment& segment, bool with_prelude) {
+Result Reader::answer(Segment& segment, const Prelude* prelude) {
   Result last;
   for (auto& command : segment.commands) {
     if (PQresultStatus(command.result.get()) == PGRES_FATAL_ERROR) raise(command.result, command.statement->name());
     if (command.prepare) continue;
     last = std::move(command.result);
-    if (!std::exchange(with_prelude, false)) continue;
+    const auto* sent = std::exchange(prelude, nullptr);
+    if (sent == nullptr) continue;
     if (last.rows() == 0) throw Problem(Kind::unauthenticated);
+    if (sent->checked && last.field(0, 0).bytes() != std::string_view("\1", 1)) throw Stale();
     prelude_result_ = std::exchange(last, {});
   }
   if (segment.sync_failure) raise(segment.sync_failure, "commit");
@@ -34,7 +36,7 @@ async<Result> ReadTx::fetch(const Statement& statement, Params params) {
   if (prelude_.statement != nullptr) segment->commands.emplace_back(*prelude_.statement, prelude_.params);
   segment->commands.emplace_back(statement, std::move(params));
   co_await pool_->read(segment);
-  co_return answer(*segment, prelude_.statement != nullptr);
+  co_return answer(*segment, prelude_.statement != nullptr ? &prelude_ : nullptr);
 }
 
 Tx::Tx(Pool& pool, Prelude prelude, Deadline deadline)
@@ -67,22 +69,29 @@ async<Result> Tx::exchange(std::shared_ptr<Segment> segment) {
   if (std::exchange(over_, true)) throw Problem(Kind::internal).because("the transaction is over");
   committed_ = false;
   const bool first = !lease_;
-  const bool with_prelude = first && prelude_.statement != nullptr;
-  if (first) lease_ = co_await pool_->lease(deadline_);
-  if (with_prelude) {
+  const auto* prelude = first && prelude_.statement != nullptr ? &prelude_ : nullptr;
+  if (prelude != nullptr) {
     Command opening(*prelude_.statement, prelude_.params);
     segment->commands.insert(segment->commands.begin(), std::move(opening));
   }
+  if (first && segment->ending == Segment::Ending::sync) {
+    // A whole transaction in one segment: nothing of it stays behind, so it needs no connection to itself.
+    co_await pool_->commit(segment);
+    auto only = answer(*segment, prelude);
+    committed_ = true;
+    co_return only;
+  }
+  if (first) lease_ = co_await pool_->lease(deadline_);
   lease_->open = true;
   co_await pool_->exchange(lease_->connection(), segment);
   if (segment->ending == Segment::Ending::sync) {
     lease_->open = false;
     lease_.reset();
-    auto last = answer(*segment, with_prelude);
+    auto last = answer(*segment, prelude);
     committed_ = true;
     co_return last;
   }
-  auto result = answer(*segment, with_prelude);
+  auto result = answer(*segment, prelude);
   over_ = false;
   co_return result;
 }

@@ -31,11 +31,20 @@ Params bind(const Sql<R(P...)>&, const std::type_identity_t<P>&... values) {
 // Sent first in every transaction: proves who asks and puts that into transaction-local settings. When it yields no row
 // the request ends as unauthenticated. What follows it in the same transaction is on its way by then, so it must be
 // powerless without those settings: row-level security and the audit trigger see to that. Empty: nothing is sent.
+// A prelude may carry what we remember about the caller, which the server checks before it puts it to use. Such a one
+// is `checked`: its first column is a boolean, and false, meaning that it is no longer so and nothing was set, throws
+// Stale.
 struct Prelude {
   Prelude() = default;
   Prelude(const Statement& sent, Params values) : statement(&sent), params(std::move(values)) {}
   const Statement* statement = nullptr;
   Params params;
+  bool checked = false;
+};
+// What a checked prelude carried is out of date: nothing was read or written; learn anew and begin again.
+class Stale : public Problem {
+ public:
+  Stale() : Problem(Kind::unavailable, "Something about the caller was changing; try again.") { retry_after = 1; }
 };
 template<class R, class... P>
 Prelude prelude(const Sql<R(P...)>& sql, const std::type_identity_t<P>&... values) {
@@ -90,7 +99,7 @@ class Reader {
   }
 
   // The statement's result out of an answered segment; throws what went wrong in it.
-  Result answer(Segment& segment, bool with_prelude);
+  Result answer(Segment& segment, const Prelude* prelude);
 
  private:
   template<class R>

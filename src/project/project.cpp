@@ -5,8 +5,7 @@
 namespace cairn::project {
 namespace {
 
-using organization::admin_rank;
-using organization::manager_rank;
+namespace permission = organization::permission;
 using organization::refuse;
 using organization::Standing;
 
@@ -20,23 +19,23 @@ const pg::Constraint budget_range{"projects_budget_range", Kind::invalid, "out_o
 const pg::Sql<Project(ProjectId)> by_id{"project.by_id", R"sql(
   select p.id, p.organization_id, p.name, p.description, p.status, p.priority, p.start_date, p.end_date, p.budget, p.metadata,
          p.external_id, p.created_by, p.created_at, p.updated_at, p.version
-  from projects p join app.memberships m on m.organization_id = p.organization_id where p.id = $1)sql"};
+  from projects p where p.id = $1 and app.belongs_to(p.organization_id))sql"};
 
 const pg::Sql<Project(OrganizationId, Name, std::optional<Markdown>, std::optional<Status>, std::optional<Priority>,
                       std::optional<Date>, std::optional<Date>, std::optional<Money>, std::optional<JsonObject>,
-                      std::optional<ExternalId>, std::int32_t)>
+                      std::optional<ExternalId>, std::int64_t)>
     insert_project{"project.insert", R"sql(
   insert into projects (organization_id, name, description, status, priority, start_date, end_date, budget, metadata,
                         external_id, created_by)
-  select m.organization_id, $2, $3, coalesce($4, 'active'::project_status), coalesce($5, 'medium'::project_priority), $6, $7, $8, coalesce($9, '{}'::jsonb), $10,
-         app.actor()
-  from app.memberships m where m.organization_id = $1 and m.rank >= $11
+  select $1, $2, $3, coalesce($4, 'active'::project_status), coalesce($5, 'medium'::project_priority), $6, $7, $8,
+         coalesce($9, '{}'::jsonb), $10, app.actor()
+  where app.rights_in($1) & $11 <> 0
   returning id, organization_id, name, description, status, priority, start_date, end_date, budget, metadata, external_id,
             created_by, created_at, updated_at, version)sql"};
 
 const pg::Sql<Project(ProjectId, Change<Name>, Change<std::optional<Markdown>>, Change<Status>, Change<Priority>,
                       Change<std::optional<Date>>, Change<std::optional<Date>>, Change<std::optional<Money>>,
-                      Change<JsonObject>, Change<std::optional<ExternalId>>, std::optional<std::int64_t>, std::int32_t)>
+                      Change<JsonObject>, Change<std::optional<ExternalId>>, std::optional<std::int64_t>, std::int64_t)>
     update_project{"project.update", R"sql(
   update projects p set
     name = case when $2 then $3 else name end, description = case when $4 then $5 else description end,
@@ -44,28 +43,27 @@ const pg::Sql<Project(ProjectId, Change<Name>, Change<std::optional<Markdown>>, 
     start_date = case when $10 then $11 else start_date end, end_date = case when $12 then $13 else end_date end,
     budget = case when $14 then $15 else budget end, metadata = case when $16 then $17 else metadata end,
     external_id = case when $18 then $19 else external_id end
-  from app.memberships m
-  where p.id = $1 and m.organization_id = p.organization_id and m.rank >= $21 and ($20::bigint is null or p.version = $20)
+  where p.id = $1 and app.rights_in(p.organization_id, p.id) & $21 <> 0 and ($20::bigint is null or p.version = $20)
   returning p.id, p.organization_id, p.name, p.description, p.status, p.priority, p.start_date, p.end_date, p.budget,
             p.metadata, p.external_id, p.created_by, p.created_at, p.updated_at, p.version)sql"};
 
-const pg::Sql<void(ProjectId, std::optional<std::int64_t>, std::int32_t)> delete_project{"project.delete", R"sql(
-  delete from projects p using app.memberships m
-  where p.id = $1 and m.organization_id = p.organization_id and m.rank >= $3 and ($2::bigint is null or p.version = $2))sql"};
+const pg::Sql<void(ProjectId, std::optional<std::int64_t>, std::int64_t)> delete_project{"project.delete", R"sql(
+  delete from projects p
+  where p.id = $1 and app.rights_in(p.organization_id, p.id) & $3 <> 0 and ($2::bigint is null or p.version = $2))sql"};
 
 const pg::Sql<Standing(ProjectId)> standing{"project.standing", R"sql(
-  select m.rank, p.version from projects p join app.memberships m on m.organization_id = p.organization_id
-  where p.id = $1)sql"};
+  select app.rights_in(organization_id, id) as rights, version from projects
+  where id = $1 and app.belongs_to(organization_id))sql"};
 
 const pg::Sql<Standing(OrganizationId)> standing_in{"project.standing_in_organization", R"sql(
-  select rank, 0::bigint as version from app.memberships where organization_id = $1)sql"};
+  select app.rights_in($1) as rights, 0::bigint as version where app.belongs_to($1))sql"};
 
 const pg::Family<Project> in_organization{
     "project.in_organization",
     R"sql(
   select t.id, t.organization_id, t.name, t.description, t.status, t.priority, t.start_date, t.end_date, t.budget, t.metadata,
          t.external_id, t.created_by, t.created_at, t.updated_at, t.version
-  from projects t join app.memberships m on m.organization_id = t.organization_id where t.organization_id = {})sql",
+  from projects t where t.organization_id = {} and (select app.belongs_to({})))sql",
     {pg::filter<std::vector<Status>>("t.status = any({})"), pg::filter<std::vector<Priority>>("t.priority = any({})"),
      pg::filter<ExternalId>("t.external_id = {}")},
     {{"name", "t.name"}, {"created_at", "t.created_at"}, {"updated_at", "t.updated_at"}}};
@@ -79,21 +77,25 @@ const pg::Sql<Counts(ProjectId)> counts_by_status{"project.counts", R"sql(
          coalesce(sum(c.n) filter (where c.status = 'done'), 0)::bigint as done,
          coalesce(sum(c.n) filter (where c.status = 'cancelled'), 0)::bigint as cancelled,
          coalesce(sum(c.n), 0)::bigint as total
-  from projects p join app.memberships m on m.organization_id = p.organization_id
+  from projects p
   left join lateral (select t.status, count(*) as n from tasks t where t.project_id = p.id group by t.status) c on true
-  where p.id = $1 group by p.id)sql"};
+  where p.id = $1 and app.belongs_to(p.organization_id) group by p.id)sql"};
 
 async<api::Created<Project>> create(pg::Tx& tx, OrganizationId organization, Draft draft) {
   auto project = co_await tx.maybe_finish(insert_project, organization, draft.name, draft.description, draft.status,
                                           draft.priority, draft.start_date, draft.end_date, draft.budget,
-                                          draft.metadata, draft.external_id, manager_rank);
-  if (!project) refuse(co_await tx.maybe(standing_in, organization), manager_rank);
+                                          draft.metadata, draft.external_id, permission::project_create);
+  if (!project) refuse(co_await tx.maybe(standing_in, organization), permission::project_create);
   co_return std::move(*project);
 }
 
 async<api::Page<Project>> list(pg::ReadTx& tx, OrganizationId organization, Filter filter) {
   api::Selection selection;
-  selection.always(organization).when(0, filter.status).when(1, filter.priority).when(2, filter.external_id);
+  selection.always(organization)
+      .always(organization)
+      .when(0, filter.status)
+      .when(1, filter.priority)
+      .when(2, filter.external_id);
   const auto key_of = [](const Project& row, unsigned sort, api::Cursor& cursor) {
     cursor.id = row.id.value;
     if (sort == 0)
@@ -120,14 +122,14 @@ async<Counts> counts(pg::ReadTx& tx, ProjectId id) { return tx.one(counts_by_sta
 async<Project> edit(pg::Tx& tx, ProjectId id, api::IfMatch match, Edit edit) {
   auto project = co_await tx.maybe_finish(update_project, id, edit.name, edit.description, edit.status, edit.priority,
                                           edit.start_date, edit.end_date, edit.budget, edit.metadata, edit.external_id,
-                                          match.version, manager_rank);
-  if (!project) refuse(co_await tx.maybe(standing, id), manager_rank, match);
+                                          match.version, permission::project_edit);
+  if (!project) refuse(co_await tx.maybe(standing, id), permission::project_edit, match);
   co_return std::move(*project);
 }
 
 async<> remove(pg::Tx& tx, ProjectId id, api::IfMatch match) {
-  const auto changed = co_await tx.run(delete_project, id, match.version, admin_rank);
-  if (changed == 0) refuse(co_await tx.maybe(standing, id), admin_rank, match);
+  const auto changed = co_await tx.run(delete_project, id, match.version, permission::project_delete);
+  if (changed == 0) refuse(co_await tx.maybe(standing, id), permission::project_delete, match);
 }
 
 }  // namespace

@@ -62,7 +62,10 @@ TEST(TheSpecification, LivesOnInTheMigratedSchemaUnderItsOwnNames) {
 
 class TheRuntimeRole : public testing::Test {
  protected:
-  TheRuntimeRole() { const support::World world(stack, "a"); }
+  TheRuntimeRole() {
+    const support::World world(stack, "a");
+    stack.database().run("insert into project_members (project_id, user_id) select p.id, p.created_by from projects p");
+  }
   const Stack stack;
 };
 
@@ -92,7 +95,7 @@ TEST_F(TheRuntimeRole, ReadsNothingBeforeItSaysForWhom) {
       EXPECT_NE(database.value(count), "0") << row[0] << " is empty, which shows nothing";
     }
   }
-  EXPECT_EQ(tables, 9u);
+  EXPECT_EQ(tables, 10u);
 }
 
 TEST_F(TheRuntimeRole, WritesNothingBeforeItSaysForWhom) {
@@ -133,7 +136,9 @@ TEST_F(TheRuntimeRole, SeesOnlyWhatItsActorDoes) {
   const support::World other(stack, "b");
   auto app = stack.app_database();
   const auto owner = text_of(other.as(api::Access::owner).get("/me"), "id");
-  app.run("select set_config('app.user_id', '" + owner + "', false)");
+  app.run("begin");
+  app.run("select set_config('app.user_id', '" + owner + "', true)");
+  app.run("select app.learn_access()");
   EXPECT_EQ(app.value("select string_agg(id::text, ' ') from organizations"), other.organization);
   EXPECT_EQ(app.value("select string_agg(id::text, ' ') from projects"), other.project);
   EXPECT_EQ(app.value("select string_agg(id::text, ' ') from tasks"), other.task);

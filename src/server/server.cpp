@@ -23,6 +23,7 @@ pg::Settings database_settings(const Config& config, const Backends& backends) {
   settings.conninfo = backends.database_url;
   settings.role = backends.role;
   settings.read_connections = config.database.read_connections;
+  settings.commit_connections = config.database.commit_connections;
   settings.write_connections = config.database.write_connections;
   return settings;
 }
@@ -98,7 +99,7 @@ struct Server::Running {
   async<> every_second() {
     for (;;) {
       const auto stats = core.database.stats();
-      gauges.connections = stats.reads_up + stats.writes_up;
+      gauges.connections = stats.reads_up + stats.commits_up + stats.writes_up;
       gauges.in_flight = stats.in_flight + stats.queued + stats.writes_leased;
       gauges.waiters = stats.waiters;
       gauges.reconnects = stats.reconnects;

@@ -14,18 +14,49 @@ constexpr std::string_view token_prefix = "cairn_s_";
 constexpr std::size_t token_bytes = 16 + 32, token_characters = 64;
 constexpr std::chrono::seconds touch_interval{60};
 
-// Read-only requests need to know who asks and nothing else.
-const pg::Sql<Caller(Hash)> enter_reading{"session.enter_reading", R"sql(
-  select user_id, session_id, set_config('app.user_id', user_id::text, true) as context
+// The preludes: nothing is set unless the session lives and what we remember of the person is still so. Read-only
+// requests need to know who asks and what that person may do; a write also tells the record from where and for which
+// request.
+const pg::Sql<bool(Hash, std::int64_t, std::string, std::string)> enter_reading{"session.enter_reading", R"sql(
+  select access_version = $2 and set_config('app.user_id', user_id::text, true) is not null
+         and set_config('app.open', $3, true) is not null and set_config('app.rights', $4, true) is not null
   from app.live_sessions where token_hash = $1)sql"};
 
-// A write also tells the record from where and for which request.
-const pg::Sql<Caller(Hash, std::string, std::string, std::string)> enter_writing{"session.enter_writing", R"sql(
-  select user_id, session_id,
-         set_config('app.user_id', user_id::text, true) || set_config('app.session_id', session_id::text, true) ||
-         set_config('app.ip', $2, true) || set_config('app.user_agent', $3, true) ||
-         set_config('app.request_id', $4, true) as context
+const pg::Sql<bool(Hash, std::int64_t, std::string, std::string, std::string, std::string, std::string)> enter_writing{
+    "session.enter_writing", R"sql(
+  select access_version = $2 and set_config('app.user_id', user_id::text, true) is not null
+         and set_config('app.open', $3, true) is not null and set_config('app.rights', $4, true) is not null
+         and set_config('app.session_id', session_id::text, true) is not null
+         and set_config('app.ip', $5, true) is not null and set_config('app.user_agent', $6, true) is not null
+         and set_config('app.request_id', $7, true) is not null
   from app.live_sessions where token_hash = $1)sql"};
+
+// The same for a person from whom some project may be hidden: what the others need not pay for.
+const pg::Sql<bool(Hash, std::int64_t, std::string, std::string, std::string, std::string, std::string, std::string)>
+    enter_reading_closed{"session.enter_reading_closed", R"sql(
+  select access_version = $2 and set_config('app.user_id', user_id::text, true) is not null
+         and set_config('app.open', $3, true) is not null and set_config('app.rights', $4, true) is not null
+         and set_config('app.closed', $5, true) is not null and set_config('app.closed_rights', $6, true) is not null
+         and set_config('app.projects', $7, true) is not null and set_config('app.project_rights', $8, true) is not null
+  from app.live_sessions where token_hash = $1)sql"};
+
+const pg::Sql<bool(Hash, std::int64_t, std::string, std::string, std::string, std::string, std::string, std::string,
+                   std::string, std::string, std::string)>
+    enter_writing_closed{"session.enter_writing_closed", R"sql(
+  select access_version = $2 and set_config('app.user_id', user_id::text, true) is not null
+         and set_config('app.open', $3, true) is not null and set_config('app.rights', $4, true) is not null
+         and set_config('app.closed', $5, true) is not null and set_config('app.closed_rights', $6, true) is not null
+         and set_config('app.projects', $7, true) is not null and set_config('app.project_rights', $8, true) is not null
+         and set_config('app.session_id', session_id::text, true) is not null
+         and set_config('app.ip', $9, true) is not null and set_config('app.user_agent', $10, true) is not null
+         and set_config('app.request_id', $11, true) is not null
+  from app.live_sessions where token_hash = $1)sql"};
+
+const pg::Sql<Access(Hash)> access_of_session{"session.access", R"sql(
+  select user_id, access_version, coalesce(open, '') as open, coalesce(rights, '') as rights,
+         coalesce(closed, '') as closed, coalesce(closed_rights, '') as closed_rights,
+         coalesce(projects, '') as projects, coalesce(project_rights, '') as project_rights
+  from app.session_access($1))sql"};
 
 const pg::Sql<std::string(Uuid, std::string, std::string, std::string)> enter_as{"session.enter_as", R"sql(
   select set_config('app.user_id', $1::uuid::text, true) || set_config('app.ip', $2, true) ||
@@ -49,11 +80,11 @@ const pg::Sql<void()> end_own{"session.end_own", R"sql(
 const pg::Sql<void(std::string)> record_logout{"session.record_logout", R"sql(
   select app.record('logout', 'sessions', current_setting('app.session_id')::uuid, jsonb_build_object('reason', $1::text)))sql"};
 
-async<api::Identity> authenticated(Cache& cache, api::Call& call, std::string_view text) {
+async<api::Identity> authenticated(Cache& cache, api::Call& call, std::string_view text, bool anew) {
   const auto token = Token::parse(text);
   if (!token) throw Problem(Kind::unauthenticated, "This token is not valid, or no longer.");
-  co_await cache.check(call, *token);
-  api::Identity identity = identify(call, *token);
+  const auto access = co_await cache.check(call, *token, anew);
+  api::Identity identity = identify(call, *token, *access);
   co_return identity;
 }
 
@@ -105,14 +136,29 @@ Token presented(const api::Call& call) {
   return std::move(*token);
 }
 
-api::Identity identify(const api::Call& call, const Token& token) {
+api::Identity identify(const api::Call& call, const Token& token, const Access& access) {
   api::Identity identity;
   identity.user = token.user;
-  if (api::endpoint_reads(call.endpoint->method))
-    identity.read = pg::prelude(enter_reading, token.hash);
+  if (!api::endpoint_reads(call.endpoint->method))
+    identity.write = as_session(call, token, access);
+  else if (access.open_only())
+    identity.read = pg::prelude(enter_reading, token.hash, access.access_version, access.open, access.rights);
   else
-    identity.write = pg::prelude(enter_writing, token.hash, call.address, call.user_agent, call.request_id);
+    identity.read = pg::prelude(enter_reading_closed, token.hash, access.access_version, access.open, access.rights,
+                                access.closed, access.closed_rights, access.projects, access.project_rights);
+  identity.read.checked = true;
   return identity;
+}
+
+pg::Prelude as_session(const api::Call& call, const Token& token, const Access& access) {
+  auto prelude = access.open_only()
+                     ? pg::prelude(enter_writing, token.hash, access.access_version, access.open, access.rights,
+                                   call.address, call.user_agent, call.request_id)
+                     : pg::prelude(enter_writing_closed, token.hash, access.access_version, access.open, access.rights,
+                                   access.closed, access.closed_rights, access.projects, access.project_rights,
+                                   call.address, call.user_agent, call.request_id);
+  prelude.checked = true;
+  return prelude;
 }
 
 pg::Prelude as_user(const api::Call& call, const Uuid& user) {
@@ -151,39 +197,46 @@ async<> end(pg::Tx& tx, std::string reason) {
   co_await tx.commit();
 }
 
-async<> Cache::check(api::Call& call, const Token& token) {
+async<std::shared_ptr<const Access>> Cache::check(api::Call& call, const Token& token, bool anew) {
   const auto now = std::chrono::steady_clock::now();
-  const auto found = seen_.find(key(token.hash));
-  if (found != seen_.end() && now - found->second < touch_interval) co_return;
+  const auto found = entries_.find(token.hash);
+  if (found != entries_.end() && !anew && now - found->second.seen < touch_interval) co_return found->second.access;
 
-  const auto redis_key = redis::keys::user_session(token.user);
-  const auto field = hex(token.hash);
-  const auto reply = co_await call.core.redis.command("HGET", redis_key, field);
-  if (reply && reply->type == redis::Reply::Type::string) {
-    const std::chrono::seconds idle(unix_now() - std::strtoll(reply->text.c_str(), nullptr, 10));
-    if (idle > call.core.shared.config.session.idle_minutes) {
-      pg::Tx tx = call.core.database.write(
-          pg::prelude(enter_writing, token.hash, call.address, call.user_agent, call.request_id), call.deadline);
-      co_await end(tx, "idle");
-      co_await session::forget(call, token);
-      throw Problem(Kind::unauthenticated, "session_expired", "This session was idle for too long; log in again.");
-    }
-  } else {
-    // Redis is away or was emptied, which ends nobody's session; or the token is made up, which must leave no trace
-    // there.
-    pg::ReadTx tx = call.core.database.read(pg::Prelude{}, call.deadline);
-    const auto caller = co_await tx.maybe(enter_reading, token.hash);
-    if (!caller) throw Problem(Kind::unauthenticated, "This token is not valid, or no longer.");
+  // A token that is made up must leave no trace, so PostgreSQL is asked before Redis hears of it.
+  pg::ReadTx tx = call.core.database.read(pg::Prelude{}, call.deadline);
+  auto learnt = co_await tx.maybe(access_of_session, token.hash);
+  if (!learnt) {
+    entries_.erase(token.hash);
+    throw Problem(Kind::unauthenticated, "This token is not valid, or no longer.");
   }
-  co_await remember(call, token);
-  if (seen_.size() >= capacity) seen_.clear();
-  seen_.insert_or_assign(key(token.hash), now);
+  auto access = std::make_shared<const Access>(std::move(*learnt));
+  if (!anew) {
+    const auto redis_key = redis::keys::user_session(token.user);
+    const auto field = hex(token.hash);
+    const auto reply = co_await call.core.redis.command("HGET", redis_key, field);
+    // Redis away or emptied ends nobody's session.
+    if (reply && reply->type == redis::Reply::Type::string) {
+      const std::chrono::seconds idle(unix_now() - std::strtoll(reply->text.c_str(), nullptr, 10));
+      if (idle > call.core.shared.config.session.idle_minutes) {
+        pg::Tx ending = call.core.database.write(as_session(call, token, *access), call.deadline);
+        co_await end(ending, "idle");
+        co_await session::forget(call, token);
+        throw Problem(Kind::unauthenticated, "session_expired", "This session was idle for too long; log in again.");
+      }
+    }
+    co_await remember(call, token);
+  }
+  if (entries_.size() >= capacity) entries_.clear();
+  auto& entry = entries_[token.hash];
+  if (!anew) entry.seen = now;
+  entry.access = access;
+  co_return access;
 }
 
 void mount(api::Api& api, unsigned cores) {
   auto caches = std::make_shared<std::vector<Cache>>(cores);
-  auto authenticate = [caches](api::Call& call, std::string_view text) -> async<api::Identity> {
-    return authenticated((*caches)[call.core.number], call, text);
+  auto authenticate = [caches](api::Call& call, std::string_view text, bool anew) -> async<api::Identity> {
+    return authenticated((*caches)[call.core.number], call, text, anew);
   };
   api.authenticate_with(std::move(authenticate), [](api::Call& call) { return nobody(call); });
 }

@@ -4,6 +4,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <string>
@@ -31,16 +32,21 @@ std::string hex(const Hash& hash);
 // The token that an authenticated request came with.
 Token presented(const api::Call& call);
 
-// What the prelude of a request with a token yields; `context` is what it set on the way.
-struct Caller {
-  Caller() = default;
-  Uuid user_id, session_id;
-  std::string context;
+// What a core remembers of the person behind a token, in the form in which each request gives it back to PostgreSQL:
+// see db/migrations/0007_permissions.sql. `access_version` tells whether it is still so.
+struct Access {
+  Access() = default;
+  Uuid user_id;
+  std::int64_t access_version = 0;
+  std::string open, rights, closed, closed_rights, projects, project_rights;
+  bool open_only() const { return closed.empty() && projects.empty(); }
 };
-BOOST_DESCRIBE_STRUCT(Caller, (), (user_id, session_id, context))
+BOOST_DESCRIBE_STRUCT(Access, (),
+                      (user_id, access_version, open, rights, closed, closed_rights, projects, project_rights))
 
 // The preludes: a person by token, a person by id (who has just proved it otherwise), and nobody.
-api::Identity identify(const api::Call& call, const Token& token);
+api::Identity identify(const api::Call& call, const Token& token, const Access& access);
+pg::Prelude as_session(const api::Call& call, const Token& token, const Access& access);
 pg::Prelude as_user(const api::Call& call, const Uuid& user);
 api::Identity nobody(const api::Call& call);
 
@@ -49,19 +55,30 @@ async<> begin(pg::Tx& tx, const api::Call& call, const Token& token, Instant exp
 // Ends the session that `tx` acts in, on the record as a logout.
 async<> end(pg::Tx& tx, std::string reason);
 
-// One core's view of live sessions, so that Redis is asked once a minute for each and not once a request. It only ever
-// refuses early (idle for too long); that a session is still valid is PostgreSQL's to say.
+// One core's view of live sessions: what their people may do, and when Redis was last told that they are in use, which
+// is once a minute for each and not once a request. That a session is still valid, and what is remembered still so, is
+// PostgreSQL's to say, with every request.
 class Cache {
  public:
-  // Throws Problem (unauthenticated) when there is no such session, or ends it when it has been idle too long.
-  async<> check(api::Call& call, const Token& token);
-  void forget(const Hash& hash) { seen_.erase(key(hash)); }
+  // What is remembered, or what PostgreSQL says when nothing is or `anew`. Throws Problem (unauthenticated) when there
+  // is no such session, or ends it when it has been idle too long.
+  async<std::shared_ptr<const Access>> check(api::Call& call, const Token& token, bool anew);
 
  private:
-  static std::string key(const Hash& hash) { return {reinterpret_cast<const char*>(hash.data()), hash.size()}; }
+  struct Entry {
+    std::chrono::steady_clock::time_point seen{};
+    std::shared_ptr<const Access> access;
+  };
+  struct FirstBytes {
+    std::size_t operator()(const Hash& hash) const noexcept {
+      std::size_t bytes;
+      std::memcpy(&bytes, hash.data(), sizeof bytes);
+      return bytes;
+    }
+  };
 
   static constexpr std::size_t capacity = 50'000;
-  std::unordered_map<std::string, std::chrono::steady_clock::time_point> seen_;
+  std::unordered_map<Hash, Entry, FirstBytes> entries_;
 };
 
 // Remembers in Redis that the session was used now.

@@ -5,8 +5,7 @@
 namespace cairn::task {
 namespace {
 
-using organization::manager_rank;
-using organization::member_rank;
+namespace permission = organization::permission;
 using organization::refuse;
 using organization::Standing;
 
@@ -23,24 +22,25 @@ const pg::Sql<Task(TaskId)> by_id{"task.by_id", R"sql(
   select t.id, t.organization_id, t.project_id, t.title, t.description, t.status, t.priority, t.assigned_to, t.due_date,
          t.estimated_hours, t.actual_hours, t.tags, t.metadata, t.external_id, t.created_by, t.created_at, t.updated_at,
          t.version
-  from tasks t join app.memberships m on m.organization_id = t.organization_id where t.id = $1)sql"};
+  from tasks t where t.id = $1 and app.belongs_to(t.organization_id))sql"};
 
-const pg::Sql<Task(ProjectId, Title, std::optional<Markdown>, std::optional<Status>, std::optional<Priority>,
+// Ids are made here, ordered by time: new rows then meet at the end of the index of ids instead of all over it.
+const pg::Sql<Task(TaskId, ProjectId, Title, std::optional<Markdown>, std::optional<Status>, std::optional<Priority>,
                    std::optional<AccountId>, std::optional<Instant>, std::optional<Hours>, std::optional<Hours>,
-                   std::optional<std::vector<Tag>>, std::optional<JsonObject>, std::optional<ExternalId>, std::int32_t)>
+                   std::optional<std::vector<Tag>>, std::optional<JsonObject>, std::optional<ExternalId>, std::int64_t)>
     insert_task{"task.insert", R"sql(
-  insert into tasks (project_id, organization_id, title, description, status, priority, assigned_to, due_date,
+  insert into tasks (id, project_id, organization_id, title, description, status, priority, assigned_to, due_date,
                      estimated_hours, actual_hours, tags, metadata, external_id, created_by)
-  select p.id, p.organization_id, $2, $3, coalesce($4, 'todo'::task_status), coalesce($5, 'medium'::task_priority), $6, $7, $8, $9,
-         coalesce($10, '{}'::text[]), coalesce($11, '{}'::jsonb), $12, app.actor()
-  from projects p join app.memberships m on m.organization_id = p.organization_id where p.id = $1 and m.rank >= $13
+  select $1, p.id, p.organization_id, $3, $4, coalesce($5, 'todo'::task_status), coalesce($6, 'medium'::task_priority), $7,
+         $8, $9, $10, coalesce($11, '{}'::text[]), coalesce($12, '{}'::jsonb), $13, app.actor()
+  from projects p where p.id = $2 and app.rights_in(p.organization_id, p.id) & $14 <> 0
   returning id, organization_id, project_id, title, description, status, priority, assigned_to, due_date, estimated_hours,
             actual_hours, tags, metadata, external_id, created_by, created_at, updated_at, version)sql"};
 
 const pg::Sql<Task(TaskId, Change<Title>, Change<std::optional<Markdown>>, Change<Status>, Change<Priority>,
                    Change<std::optional<AccountId>>, Change<std::optional<Instant>>, Change<std::optional<Hours>>,
                    Change<std::optional<Hours>>, Change<std::vector<Tag>>, Change<JsonObject>,
-                   Change<std::optional<ExternalId>>, std::optional<std::int64_t>, std::int32_t)>
+                   Change<std::optional<ExternalId>>, std::optional<std::int64_t>, std::int64_t)>
     update_task{"task.update", R"sql(
   update tasks t set
     title = case when $2 then $3 else title end, description = case when $4 then $5 else description end,
@@ -49,28 +49,27 @@ const pg::Sql<Task(TaskId, Change<Title>, Change<std::optional<Markdown>>, Chang
     estimated_hours = case when $14 then $15 else estimated_hours end,
     actual_hours = case when $16 then $17 else actual_hours end, tags = case when $18 then $19 else tags end,
     metadata = case when $20 then $21 else metadata end, external_id = case when $22 then $23 else external_id end
-  from app.memberships m
-  where t.id = $1 and m.organization_id = t.organization_id and m.rank >= $25 and ($24::bigint is null or t.version = $24)
+  where t.id = $1 and app.rights_in(t.organization_id, t.project_id) & $25 <> 0 and ($24::bigint is null or t.version = $24)
   returning t.id, t.organization_id, t.project_id, t.title, t.description, t.status, t.priority, t.assigned_to, t.due_date,
             t.estimated_hours, t.actual_hours, t.tags, t.metadata, t.external_id, t.created_by, t.created_at, t.updated_at,
             t.version)sql"};
 
-// Who made a task may take it back; everybody else's need a manager.
-const pg::Sql<void(TaskId, std::optional<std::int64_t>, std::int32_t)> delete_task{"task.delete", R"sql(
-  delete from tasks t using app.memberships m
-  where t.id = $1 and m.organization_id = t.organization_id and (m.rank >= $3 or t.created_by = app.actor())
-    and ($2::bigint is null or t.version = $2))sql"};
+// Who made a task and may change it may take it back; everybody else's need the permission.
+const pg::Sql<void(TaskId, std::optional<std::int64_t>, std::int64_t, std::int64_t)> delete_task{"task.delete", R"sql(
+  delete from tasks t
+  where t.id = $1 and ($2::bigint is null or t.version = $2)
+    and app.rights_in(t.organization_id, t.project_id) & case when t.created_by = app.actor() then $3::bigint | $4::bigint else $3 end <> 0)sql"};
 
 const pg::Sql<Standing(TaskId)> standing{"task.standing", R"sql(
-  select case when t.created_by = app.actor() then greatest(m.rank, 2) else m.rank end as rank, t.version
-  from tasks t join app.memberships m on m.organization_id = t.organization_id where t.id = $1)sql"};
+  select app.rights_in(organization_id, project_id) as rights, version from tasks
+  where id = $1 and app.belongs_to(organization_id))sql"};
 
 const pg::Sql<Standing(ProjectId)> standing_in_project{"task.standing_in_project", R"sql(
-  select m.rank, p.version from projects p join app.memberships m on m.organization_id = p.organization_id
-  where p.id = $1)sql"};
+  select app.rights_in(organization_id, id) as rights, version from projects
+  where id = $1 and app.belongs_to(organization_id))sql"};
 
 const pg::Sql<Standing(OrganizationId)> standing_in_organization{"task.standing_in_organization", R"sql(
-  select rank, 0::bigint as version from app.memberships where organization_id = $1)sql"};
+  select app.rights_in($1) as rights, 0::bigint as version where app.belongs_to($1))sql"};
 
 // One status is an equality, so that its place in the index is kept; several are not.
 enum FilterIndex : unsigned {
@@ -106,15 +105,14 @@ const pg::Family<Task> in_project{"task.in_project", R"sql(
          t.estimated_hours, t.actual_hours, t.tags, t.metadata, t.external_id, t.created_by, t.created_at, t.updated_at,
          t.version
   from tasks t where t.project_id = {}
-    and t.organization_id in (select organization_id from app.memberships))sql",
+    and (select app.belongs_to(p.organization_id) from projects p where p.id = {}))sql",
                                   CAIRN_TASK_FILTERS, CAIRN_TASK_SORTS};
 
 const pg::Family<Task> in_organization{"task.in_organization", R"sql(
   select t.id, t.organization_id, t.project_id, t.title, t.description, t.status, t.priority, t.assigned_to, t.due_date,
          t.estimated_hours, t.actual_hours, t.tags, t.metadata, t.external_id, t.created_by, t.created_at, t.updated_at,
          t.version
-  from tasks t where t.organization_id = {}
-    and t.organization_id in (select organization_id from app.memberships))sql",
+  from tasks t where t.organization_id = {} and (select app.belongs_to({})))sql",
                                        CAIRN_TASK_FILTERS, CAIRN_TASK_SORTS};
 
 #undef CAIRN_TASK_FILTERS
@@ -122,7 +120,7 @@ const pg::Family<Task> in_organization{"task.in_organization", R"sql(
 
 async<api::Page<Task>> read_page(pg::ReadTx& tx, const pg::Family<Task>& family, Uuid within, Filter filter) {
   api::Selection selection;
-  selection.always(within);
+  selection.always(within).always(within);
   if (filter.status && filter.status->size() == 1) {
     const std::optional<Status> one = filter.status->front();
     selection.when(one_status, one);
@@ -151,10 +149,12 @@ async<api::Page<Task>> read_page(pg::ReadTx& tx, const pg::Family<Task>& family,
 }
 
 async<api::Created<Task>> create(pg::Tx& tx, ProjectId project, Draft draft) {
-  auto task = co_await tx.maybe_finish(insert_task, project, draft.title, draft.description, draft.status,
-                                       draft.priority, draft.assigned_to, draft.due_date, draft.estimated_hours,
-                                       draft.actual_hours, draft.tags, draft.metadata, draft.external_id, member_rank);
-  if (!task) refuse(co_await tx.maybe(standing_in_project, project), member_rank);
+  const auto id = TaskId::make();
+  auto task =
+      co_await tx.maybe_finish(insert_task, id, project, draft.title, draft.description, draft.status, draft.priority,
+                               draft.assigned_to, draft.due_date, draft.estimated_hours, draft.actual_hours, draft.tags,
+                               draft.metadata, draft.external_id, permission::task_create);
+  if (!task) refuse(co_await tx.maybe(standing_in_project, project), permission::task_create);
   co_return std::move(*task);
 }
 
@@ -173,16 +173,17 @@ async<api::Page<Task>> list_in_organization(pg::ReadTx& tx, OrganizationId organ
 async<Task> show(pg::ReadTx& tx, TaskId id) { return tx.one(by_id, id); }
 
 async<Task> edit(pg::Tx& tx, TaskId id, api::IfMatch match, Edit edit) {
-  auto task = co_await tx.maybe_finish(update_task, id, edit.title, edit.description, edit.status, edit.priority,
-                                       edit.assigned_to, edit.due_date, edit.estimated_hours, edit.actual_hours,
-                                       edit.tags, edit.metadata, edit.external_id, match.version, member_rank);
-  if (!task) refuse(co_await tx.maybe(standing, id), member_rank, match);
+  auto task =
+      co_await tx.maybe_finish(update_task, id, edit.title, edit.description, edit.status, edit.priority,
+                               edit.assigned_to, edit.due_date, edit.estimated_hours, edit.actual_hours, edit.tags,
+                               edit.metadata, edit.external_id, match.version, permission::task_edit);
+  if (!task) refuse(co_await tx.maybe(standing, id), permission::task_edit, match);
   co_return std::move(*task);
 }
 
 async<> remove(pg::Tx& tx, TaskId id, api::IfMatch match) {
-  const auto changed = co_await tx.run(delete_task, id, match.version, manager_rank);
-  if (changed == 0) refuse(co_await tx.maybe(standing, id), manager_rank, match);
+  const auto changed = co_await tx.run(delete_task, id, match.version, permission::task_delete, permission::task_edit);
+  if (changed == 0) refuse(co_await tx.maybe(standing, id), permission::task_delete, match);
 }
 
 }  // namespace
