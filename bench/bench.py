@@ -176,7 +176,7 @@ class Cairn(Program):
         self.data_dir, self.port = data_dir, free_port()
         begin = time.monotonic()
         super().__init__([CAIRN, "serve", "--data-dir", data_dir, "--listen", f"127.0.0.1:{self.port}",
-                          "--log-access", "errors"], log)
+                          "--log-access", "errors", "--limits-read", "1000000", "--limits-write", "1000000"], log)
         try:
             wait_for_200(self.port, "/readyz", self.process, 120)
         except BaseException:

@@ -78,6 +78,7 @@ async<api::Created<Account>> create(api::Call& call, Registration draft) {
 }
 
 async<api::Created<Login>> login(api::Call& call, Credentials given) {
+  co_await call.core.limiter.account(call, given.email.str());
   pg::ReadTx reading = call.core.database.read(pg::Prelude{}, call.deadline);
   const auto known = co_await reading.maybe(credentials_by_email, given.email);
   std::optional<std::string> hash;
@@ -128,13 +129,15 @@ void mount(api::Api& api) {
             .summary = "Register",
             .allow = api::Access::anonymous,
             .location = "/me",
-            .problems = "email_taken,registration_closed"});
+            .problems = "email_taken,registration_closed",
+            .rate = api::Rate::registration});
   api.post("/sessions", login,
            {.id = "session.create",
             .summary = "Log in",
             .allow = api::Access::anonymous,
             .location = "/session",
-            .problems = "invalid_credentials"});
+            .problems = "invalid_credentials",
+            .rate = api::Rate::login});
   api.del("/session", logout,
           {.id = "session.remove",
            .summary = "Log out",

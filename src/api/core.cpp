@@ -19,7 +19,11 @@ Hasher::Settings hasher_settings(const Config& config) {
 }  // namespace
 
 Shared::Shared(Config settings)
-    : config(std::move(settings)), hasher(hasher_settings(config)), metrics(std::make_unique<Metrics>()) {}
+    : config(std::move(settings)),
+      proxies(config.server.trusted_proxies, config.server.proxy_header),
+      policies(config.limits),
+      hasher(hasher_settings(config)),
+      metrics(std::make_unique<Metrics>()) {}
 Shared::~Shared() = default;
 
 Core::Core(Shared& all, unsigned index, pg::Settings database_settings, redis::Settings redis_settings)
@@ -27,6 +31,7 @@ Core::Core(Shared& all, unsigned index, pg::Settings database_settings, redis::S
       number(index),
       database(io, std::move(database_settings)),
       redis(io, std::move(redis_settings)),
+      limiter(all.policies, redis, all.counters),
       access(all.config.log.access),
       request_prefix(fmt::format("{:08x}{:02x}", randombytes_random(), index)) {}
 

@@ -5,6 +5,8 @@
 #include <memory>
 #include <string>
 
+#include "api/limits.hpp"
+#include "api/remote.hpp"
 #include "base/config.hpp"
 #include "base/hasher.hpp"
 #include "base/log.hpp"
@@ -23,6 +25,9 @@ struct Shared {
   Shared& operator=(const Shared&) = delete;
 
   const Config config;
+  const Proxies proxies;
+  const Policies policies;
+  limits::Counters counters;
   Hasher hasher;
   std::unique_ptr<Metrics> metrics;
   std::atomic<bool> draining{false};
@@ -37,6 +42,7 @@ struct Core {
   boost::asio::io_context io{1};
   pg::Pool database;
   redis::Client redis;
+  Limiter limiter;
   log::AccessLog access;
   std::uint64_t requests = 0;
   std::string request_prefix;  // random, so that request ids of all cores and all runs differ

@@ -30,6 +30,7 @@ struct Spec {
   Access allow = Access::owner;    // the strictest unless said otherwise
   std::string_view location = {};  // of what a Created<T> names, with {id} for its id
   std::string_view problems = {};  // notable machine codes, comma separated
+  Rate rate = Rate::automatic;     // how often it may be called
 };
 
 // 201 with a Location header.
@@ -79,17 +80,20 @@ struct Call {
   const http::Request& request;
   http::Response& response;
   std::string request_id;
+  Remote remote;
   std::string address;     // of the client, text form; empty on a unix socket
   std::string user_agent;  // valid UTF-8 without control characters, at most 500 bytes
   const Endpoint* endpoint = nullptr;
   std::array<std::string_view, 4> path_values;
+  std::string_view token;  // that came with the request
+  Allowance allowance;
+  std::optional<limits::Clock::time_point> on_trial;  // the token is not known yet; when the count of failures ends
   Identity identity;
   std::chrono::steady_clock::time_point begun{};
   std::chrono::steady_clock::time_point deadline{};
 
   // Set while the request is that of somebody with a token.
   const Authenticator* authenticator = nullptr;
-  std::string_view token;
 
   pg::ReadTx read() { return core.database.read(identity.read, deadline); }
   pg::Tx write() { return core.database.write(identity.write, deadline); }

@@ -105,6 +105,7 @@ bj::object describe_base(const Endpoint& endpoint, bool matches, bool conditiona
     problem_reply(replies, "415", "The body is not JSON.");
   }
   problem_reply(replies, "422", "Understood, but not acceptable; `errors` says what and where.");
+  problem_reply(replies, "429", "Too often; try again after Retry-After seconds.");
   problem_reply(replies, "503", "Busy or not ready; try again after Retry-After seconds.");
   operation["responses"] = std::move(replies);
   if (!spec.problems.empty()) operation["x-problem-codes"] = bj::string(spec.problems);
@@ -164,7 +165,9 @@ std::string openapi(const Api& api, std::string_view base_url) {
          "stable "
          "`code`. Lists are read page by page: give `next_cursor` as `cursor`. A change may name the version it means "
          "with "
-         "`If-Match`. `x-authz.allow` is the least role an operation needs."},
+         "`If-Match`. `x-authz.allow` is the least role an operation needs. Every reply tells by `RateLimit-Policy` "
+         "and "
+         "`RateLimit` how often the operation may be called."},
         {"license", {{"name", "See the repository"}, {"identifier", "LicenseRef-Cairn"}}}}},
       {"servers", bj::array{bj::object{{"url", base_url.empty() ? bj::string("/") : bj::string(base_url)}}}},
       {"paths", std::move(paths)},

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "api/metrics.hpp"
 #include "api/problem_json.hpp"
@@ -47,12 +48,28 @@ std::string allow_header(const std::vector<http::Method>& methods) {
   return text;
 }
 
+// By value: a flood must be cheap to turn away.
+void refuse(Call& call) {
+  Problem problem(Kind::rate_limited,
+                  fmt::format("Not more than {} a minute; try again later.", call.allowance.policy->quota));
+  problem.retry_after = static_cast<int>(call.allowance.seconds);
+  write_problem(problem, call.request_id, call.response);
+}
+
 void finish(Call& call) {
   auto& response = call.response;
   if (response.content_type.empty() && !response.content().empty()) response.content_type = "application/json";
   response.add_header("X-Request-Id", call.request_id);
   response.add_header("Cache-Control", "no-store");
   response.add_header("X-Content-Type-Options", "nosniff");
+  if (const auto& allowance = call.allowance; allowance.policy) {
+    response.add_header("RateLimit-Policy", allowance.policy->header);
+    fmt::basic_memory_buffer<char, 64> text;
+    fmt::format_to(std::back_inserter(text), R"("{}";r={};t={})", allowance.policy->name, allowance.left,
+                   allowance.seconds);
+    response.add_header("RateLimit", {text.data(), text.size()});
+  }
+  call.core.limiter.settle(call);
 
   const auto taken =
       std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - call.begun);
@@ -84,26 +101,36 @@ std::string_view bearer(const http::Request& request) {
 }
 
 async<> Stages::run(Call& call) const {
-  // route: knows no secrets, so it comes before a token is looked at
+  // route: knows no secrets, and says what to count
   const auto match = router_.find(call.request.method, call.request.path.substr(prefix.size()), call.path_values);
+  call.endpoint = match.endpoint;
+
+  // identify: what the request shows; whether that is valid is asked last
+  call.token = bearer(call.request);
+
+  // limit: before anything that costs more than the answer
+  auto outcome = call.core.limiter.spend(call);
+  if (outcome == Limiter::Outcome::ask) outcome = co_await call.core.limiter.ask(call);
+  if (outcome == Limiter::Outcome::refused) {
+    refuse(call);
+    co_return;
+  }
+
   if (!match.endpoint) {
     if (match.allowed.empty()) throw Problem(Kind::not_found, "no_such_endpoint", "There is nothing at this address.");
     Problem problem(Kind::method_not_allowed);
     problem.detail = "This address takes " + allow_header(match.allowed) + ".";
     throw std::move(problem);
   }
-  call.endpoint = match.endpoint;
 
-  // identify and authorize: that a token is needed at all; what it may do is decided by the SQL that does the work
-  const auto token = bearer(call.request);
+  // authorize: that a token is needed at all; what it may do is decided by the SQL that does the work
   if (call.endpoint->spec.allow == Access::anonymous) {
     call.identity = api_.anonymous()(call);
   } else {
-    if (token.empty())
+    if (call.token.empty())
       throw Problem(Kind::unauthenticated, "Send the token of a login as `Authorization: Bearer ...`.");
     call.authenticator = &api_.authenticator();
-    call.token = token;
-    call.identity = co_await api_.authenticator()(call, token, false);
+    call.identity = co_await api_.authenticator()(call, call.token, false);
   }
 
   // decode, transact, encode
@@ -114,7 +141,8 @@ async<> Stages::answer(Core& core, const http::Request& request, http::Response&
   Call call(core, request, response);
   call.begun = std::chrono::steady_clock::now();
   call.request_id = request_id(core, request);
-  if (!request.peer.is_unspecified()) call.address = request.peer.to_string();
+  call.remote = core.shared.proxies.remote(request);
+  if (!call.remote.address.is_unspecified()) call.address = call.remote.address.to_string();
   call.user_agent = clean_agent(request);
 
   std::optional<Problem> failure;

@@ -5,7 +5,7 @@
 namespace cairn::api {
 
 // A request from its first line to its reply, in the order one reads it:
-//   identify -> route -> authorize -> decode -> transact -> encode
+//   route -> identify -> limit -> authorize -> decode -> transact -> encode
 // Never throws: every failure becomes a problem.
 class Stages {
  public:

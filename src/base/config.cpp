@@ -29,6 +29,8 @@ template<>
 constexpr std::array<std::string_view, 4> words<log::Level>{"debug", "info", "warn", "error"};
 template<>
 constexpr std::array<std::string_view, 3> words<log::AccessMode>{"all", "errors", "off"};
+template<>
+constexpr std::array<std::string_view, 2> words<ProxyHeader>{"x-forwarded", "forwarded"};
 
 template<class T>
 constexpr bool is_duration = false;
@@ -37,8 +39,9 @@ constexpr bool is_duration<std::chrono::duration<Rep, Period>> = true;
 
 using List = std::vector<std::string>;
 // The member of a Config that a setting sets.
-using Slot = std::variant<std::string*, Secret*, List*, Listen*, bool*, unsigned*, std::size_t*, std::chrono::seconds*,
-                          std::chrono::minutes*, std::chrono::hours*, log::Format*, log::Level*, log::AccessMode*>;
+using Slot =
+    std::variant<std::string*, Secret*, List*, Listen*, bool*, unsigned*, std::size_t*, std::chrono::seconds*,
+                 std::chrono::minutes*, std::chrono::hours*, log::Format*, log::Level*, log::AccessMode*, ProxyHeader*>;
 
 enum class Shape { text, list, number, flag };
 template<class T>
@@ -72,8 +75,11 @@ const Row rows[] = {
     {{"server.threads", "number", "Event loops; 0: one per core", false}, CAIRN_SLOT(server.threads), {0, 1024}},
     {{"server.base_url", "text", "The address that users reach the server at, for links in mails", false},
      CAIRN_SLOT(server.base_url)},
-    {{"server.trusted_proxies", "list", "Addresses or CIDR blocks of proxies whose X-Forwarded-* headers count", false},
+    {{"server.trusted_proxies", "list", "Proxies whose word on their client counts: addresses, CIDR blocks, unix",
+      false},
      CAIRN_SLOT(server.trusted_proxies)},
+    {{"server.proxy_header", "x-forwarded or forwarded", "Which header fields those proxies write", false},
+     CAIRN_SLOT(server.proxy_header)},
     {{"server.drain_seconds", "number", "How long a stop waits for requests in progress", false},
      CAIRN_SLOT(server.drain_seconds),
      {0, 3600}},
@@ -145,6 +151,19 @@ const Row rows[] = {
 
     {{"registration.open", "true or false", "Whether anyone may create an account", false},
      CAIRN_SLOT(registration.open)},
+
+    {{"limits.read", "number", "Reads a minute, of one operation by one session or address; 0: no limit", false},
+     CAIRN_SLOT(limits.read)},
+    {{"limits.write", "number", "Writes a minute, of one operation by one session or address", false},
+     CAIRN_SLOT(limits.write)},
+    {{"limits.login", "number", "Logins a minute from one address", false}, CAIRN_SLOT(limits.login)},
+    {{"limits.mail", "number", "Mails asked for a minute from one address", false}, CAIRN_SLOT(limits.mail)},
+    {{"limits.register", "number", "Registrations a minute from one address", false}, CAIRN_SLOT(limits.registration)},
+    {{"limits.token", "number", "Renewed tokens a minute from one address", false}, CAIRN_SLOT(limits.token)},
+    {{"limits.account", "number", "Logins a minute to one account before each counts several times", false},
+     CAIRN_SLOT(limits.account)},
+    {{"limits.failures", "number", "Tokens a minute from one address that are not valid", false},
+     CAIRN_SLOT(limits.failures)},
 };
 #undef CAIRN_SLOT
 
@@ -457,7 +476,8 @@ class Loader {
       }
     }
     for (const auto& proxy : config_.server.trusted_proxies) {
-      if (!is_network(proxy)) reject("server.trusted_proxies", fmt::format("'{}' is no address or CIDR block", proxy));
+      if (proxy != "unix" && !is_network(proxy))
+        reject("server.trusted_proxies", fmt::format("'{}' is no address or CIDR block", proxy));
     }
     if (config_.session.idle_minutes > config_.session.absolute_hours) {
       reject("session.idle_minutes", "is longer than session.absolute_hours");

@@ -27,6 +27,9 @@ struct Listen {
   std::string unix_path;
 };
 
+// Which fields a trusted proxy writes. A proxy passes the other kind on as its client sent it, so only one can count.
+enum class ProxyHeader { x_forwarded, forwarded };
+
 // Everything an operator can set. The member a.b is the key b of the table [a] in the file, CAIRN_A__B in the
 // environment and `--a-b` on the command line (without "server-"). The initialisers are the defaults.
 struct Config {
@@ -38,7 +41,8 @@ struct Config {
     Listen listen;
     unsigned threads = 0;                      // 0: one per core
     std::string base_url;                      // as users reach it, without a slash at the end; empty: from `listen`
-    std::vector<std::string> trusted_proxies;  // addresses or CIDR blocks whose Forwarded headers are believed
+    std::vector<std::string> trusted_proxies;  // addresses, CIDR blocks or "unix", whose word on their client counts
+    ProxyHeader proxy_header = ProxyHeader::x_forwarded;
     std::chrono::seconds drain_seconds{20};
   } server;
 
@@ -89,6 +93,14 @@ struct Config {
   struct Registration {
     bool open = true;
   } registration;
+
+  // Requests a minute; 0: no limit.
+  struct Limits {
+    unsigned read = 3000, write = 1200;  // of one operation, by one session or token, or one address without
+    unsigned login = 20, mail = 10, registration = 10, token = 60;  // by one address
+    unsigned account = 60;    // logins to, or mails for, one account; beyond, each counts several times for its address
+    unsigned failures = 300;  // tokens that are not valid, by one address
+  } limits;
 
   // Where each value that is not a default came from: "log.level" -> "CAIRN_LOG__LEVEL".
   std::map<std::string, std::string, std::less<>> origins;

@@ -52,6 +52,10 @@ std::string rate_limit_account(std::string_view account_hash, std::string_view e
   return fmt::format("rate_limit:acct-{}:{}", part(account_hash), part(endpoint));
 }
 
+std::string rate_limit_token(std::string_view token_hash, std::string_view endpoint) {
+  return fmt::format("rate_limit:tok-{}:{}", part(token_hash), part(endpoint));
+}
+
 std::string api_cache(std::string_view endpoint, std::string_view params_hash) {
   return fmt::format("api_cache:{}:{}", part(endpoint), digest(params_hash));
 }

@@ -47,8 +47,9 @@ TEST(RateLimitKey, CountsIpv4ByItsAddressHoweverItIsWritten) {
   EXPECT_NE(keys::rate_limit("203.0.113.8", "e"), keys::rate_limit("203.0.113.7", "e"));
 }
 
-TEST(RateLimitKey, OfAnAccountCannotBeAnAddress) {
+TEST(RateLimitKey, OfAnAccountOrATokenCannotBeAnAddress) {
   EXPECT_EQ(keys::rate_limit_account("9f86d081", "e"), "rate_limit:acct-9f86d081:e");
+  EXPECT_EQ(keys::rate_limit_token("9f86d081", "e"), "rate_limit:tok-9f86d081:e");
 }
 
 TEST(Keys, RefusePartsThatReachIntoOtherKeys) {

@@ -18,11 +18,12 @@ using api::Access;
 using support::Stack;
 using support::World;
 
-// All of a reply that tells one from another; the request's id was given and is the same.
+// All of a reply that tells one from another, but for when it was asked and how many may follow; the request's id was
+// given and is the same.
 std::string essence(const support::Reply& reply) {
   std::string text = fmt::format("{}\n", reply.status);
   for (const auto& [name, value] : reply.headers)
-    if (name != "date") text += fmt::format("{}: {}\n", name, value);
+    if (name != "date" && name != "ratelimit") text += fmt::format("{}: {}\n", name, value);
   return text + reply.body;
 }
 const std::vector<std::string> same_id{"X-Request-Id: same-request-id"};

@@ -30,8 +30,11 @@ http::Asset asset(std::string content_type, std::string body) {
   return made;
 }
 
-bool from_this_machine(const http::Request& request) {
-  return request.peer.is_unspecified() || request.peer.is_loopback();
+// A proxy on this machine that nobody has declared still says that it speaks for another.
+bool from_this_machine(const api::Proxies& proxies, const http::Request& request) {
+  const auto address = proxies.remote(request).address;
+  const bool forwarded = request.header("forwarded") || request.header("x-forwarded-for");
+  return (address.is_unspecified() || address.is_loopback()) && !forwarded;
 }
 
 bool reads(const http::Request& request) {
@@ -103,7 +106,7 @@ void Site::ready(api::Core& core, http::Response& response) const {
 }
 
 void Site::metrics(api::Core& core, const http::Request& request, http::Response& response) const {
-  if (!core.shared.config.metrics.is_public && !from_this_machine(request)) {
+  if (!core.shared.config.metrics.is_public && !from_this_machine(core.shared.proxies, request)) {
     api::write_problem(Problem(Kind::not_found, "no_such_endpoint", "There is nothing at this address."), {}, response);
     return;
   }

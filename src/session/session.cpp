@@ -131,7 +131,7 @@ std::optional<Token> Token::parse(std::string_view text) {
 }
 
 Token presented(const api::Call& call) {
-  auto token = Token::parse(api::bearer(call.request));
+  auto token = Token::parse(call.token);
   if (!token) throw Problem(Kind::unauthenticated);
   return std::move(*token);
 }

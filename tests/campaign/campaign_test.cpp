@@ -155,6 +155,8 @@ class Program {
       const int fd = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
       dup2(fd, STDERR_FILENO);
       setenv("CAIRN_PASSWORD__MEMORY_KIB", "7168", 1);
+      setenv("CAIRN_LIMITS__READ", "1000000", 1);
+      setenv("CAIRN_LIMITS__WRITE", "1000000", 1);
       execl(binary.c_str(), "cairn", "serve", "--data-dir", data.c_str(), "--listen", listen.c_str(), "--log-access",
             "off", nullptr);
       _exit(127);

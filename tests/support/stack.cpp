@@ -257,7 +257,7 @@ std::vector<bj::value> Client::all(const std::string& list, unsigned* pages) {
   return rows;
 }
 
-Stack::Stack() {
+Stack::Stack(std::shared_ptr<Sandbox> sandbox, const Adjust& adjust) : sandbox_(std::move(sandbox)) {
   Config config;
   config.server.listen.port = 0;
   config.server.threads = 2;
@@ -265,8 +265,13 @@ Stack::Stack() {
   config.log.access = log::AccessMode::off;
   config.password.memory_kib = 8;
   config.password.iterations = 1;
+  auto& limits = config.limits;
+  for (auto* limit : {&limits.read, &limits.write, &limits.login, &limits.mail, &limits.registration, &limits.token,
+                      &limits.account, &limits.failures})
+    *limit = 1'000'000;
+  if (adjust) adjust(config);
   server::Backends backends;
-  backends.database_url = sandbox_.app_url;
+  backends.database_url = sandbox_->app_url;
   backends.redis_url = servers().redis_socket;
   server_ = std::make_unique<server::Server>(std::move(config), std::move(backends));
   server_->start();
@@ -276,7 +281,7 @@ Stack::Stack() {
 Stack::~Stack() { server_->stop(); }
 
 Database Stack::database() const {
-  Database database(sandbox_.superuser_url);
+  Database database(sandbox_->superuser_url);
   database.run("select set_config('app.system', 'test', false)");
   return database;
 }

@@ -2,6 +2,7 @@
 #include <libpq-fe.h>
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -94,11 +95,17 @@ class Client {
   int socket_ = -1;
 };
 
-// A server on a free port over a sandbox, with cheap password hashing.
+// A server on a free port over a sandbox, with cheap password hashing and limits that no test reaches by chance.
 class Stack {
  public:
-  Stack();
+  using Adjust = std::function<void(Config&)>;
+
+  explicit Stack(const Adjust& adjust = {}) : Stack(std::make_shared<Sandbox>(), adjust) {}
   ~Stack();
+  // One more server over the same sandbox.
+  std::unique_ptr<Stack> beside(const Adjust& adjust = {}) const {
+    return std::unique_ptr<Stack>(new Stack(sandbox_, adjust));
+  }
 
   Client client() const { return Client(server_->port(), *contract_); }
   // A new account, logged in. It must not outlive the stack.
@@ -110,15 +117,17 @@ class Stack {
   const Contract& contract() const { return *contract_; }
   // Sees everything; what it changes is on the record as the actor "test".
   Database database() const;
-  const std::string& database_url() const { return sandbox_.superuser_url; }
+  const std::string& database_url() const { return sandbox_->superuser_url; }
   // The same as the runtime role, which sees nothing until it says for whom.
-  Database app_database() const { return Database(sandbox_.app_url); }
+  Database app_database() const { return Database(sandbox_->app_url); }
 
   static std::string email(std::string_view name) { return std::string(name) + "@example.org"; }
   static constexpr std::string_view password = "correct horse battery staple";
 
  private:
-  Sandbox sandbox_;
+  Stack(std::shared_ptr<Sandbox> sandbox, const Adjust& adjust);
+
+  std::shared_ptr<Sandbox> sandbox_;
   std::unique_ptr<server::Server> server_;
   std::unique_ptr<Contract> contract_;
 };
