@@ -451,7 +451,10 @@ struct Mapper::Attempt {
     for (const auto& [column, values] : others) {
       if (values.empty()) continue;
       std::string array = "[";
-      for (const auto value : values) array += (array.size() > 1 ? ", " : "") + json_value(value);
+      for (const auto value : values) {
+        if (array.size() > 1) array += ", ";
+        array += json_value(value);
+      }
       add_member(object, mapper.columns_[column], array + ']');
     }
     if (!object.empty()) add_member(metadata, other_values, object + '}');
