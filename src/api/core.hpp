@@ -28,6 +28,7 @@ struct Shared {
   const Proxies proxies;
   const Policies policies;
   limits::Counters counters;
+  std::string base_url;  // as users reach the server, for links: server.base_url, or else where it listens
   Hasher hasher;
   std::unique_ptr<Metrics> metrics;
   std::atomic<bool> draining{false};

@@ -1,5 +1,7 @@
 #include "base/config.hpp"
 
+#include "base/mailbox.hpp"
+
 #include <fmt/format.h>
 #include <toml++/toml.h>
 #include <unistd.h>
@@ -164,6 +166,18 @@ const Row rows[] = {
      CAIRN_SLOT(limits.account)},
     {{"limits.failures", "number", "Tokens a minute from one address that are not valid", false},
      CAIRN_SLOT(limits.failures)},
+
+    {{"mail.url", "text", "SMTP server: smtp://host:587 or smtps://host:465; empty: mails become files", false},
+     CAIRN_SLOT(mail.url)},
+    {{"mail.user", "text", "Whom to log in to the SMTP server as; empty: nobody", false}, CAIRN_SLOT(mail.user)},
+    {{"mail.password", "text", "The password for mail.user", true}, CAIRN_SLOT(mail.password)},
+    {{"mail.from", "text", "Sender of all mails: an address, or Name <address>", false}, CAIRN_SLOT(mail.from)},
+    {{"mail.require_tls", "true or false", "Whether smtp:// must be encrypted with STARTTLS", false},
+     CAIRN_SLOT(mail.require_tls)},
+    {{"mail.ca_file", "text", "Certificates to trust the SMTP server by; empty: the system's", false},
+     CAIRN_SLOT(mail.ca_file)},
+    {{"mail.deliver", "true or false", "Whether this server sends the mails that are queued", false},
+     CAIRN_SLOT(mail.deliver)},
 };
 #undef CAIRN_SLOT
 
@@ -485,9 +499,23 @@ class Loader {
     if (config_.http.target_bytes >= config_.http.header_bytes) {
       reject("http.target_bytes", "must be less than http.header_bytes");
     }
+    check_mail(reject);
     if (!config_.database.owner_url.reveal().empty() && config_.database.url.reveal().empty()) {
       reject("database.owner_url", "needs database.url");
     }
+  }
+
+  void check_mail(const auto& reject) const {
+    const auto& mail = config_.mail;
+    if (!mail.from.empty() && !Mailbox::parse(mail.from)) reject("mail.from", "is no address and no Name <address>");
+    if (mail.url.empty()) return;
+    const bool secure = mail.url.starts_with("smtps://");
+    const auto host = std::string_view(mail.url).substr(secure ? 8 : std::min<std::size_t>(mail.url.size(), 7));
+    if ((!secure && !mail.url.starts_with("smtp://")) || host.empty() || host.find_first_of("/@ ") != host.npos)
+      reject("mail.url", "must be smtp://host:port or smtps://host:port; the login belongs to mail.user");
+    if (mail.from.empty()) reject("mail.url", "needs mail.from");
+    if (mail.user.empty() != mail.password.reveal().empty()) reject("mail.user", "and mail.password need each other");
+    if (!mail.user.empty() && !secure && !mail.require_tls) reject("mail.user", "needs mail.require_tls or smtps://");
   }
 
   static bool is_network(const std::string& text) {

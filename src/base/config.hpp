@@ -102,6 +102,16 @@ struct Config {
     unsigned failures = 300;  // tokens that are not valid, by one address
   } limits;
 
+  struct Mail {
+    std::string url;  // smtp://host:587 or smtps://host:465; empty: mails become files in data_dir
+    std::string user;
+    Secret password;
+    std::string from;         // "Cairn <cairn@example.org>" or the address alone
+    bool require_tls = true;  // with smtp://: no mail goes out before STARTTLS
+    std::string ca_file;      // certificates to trust instead of the system's
+    bool deliver = true;      // false: other servers on this database send what is queued
+  } mail;
+
   // Where each value that is not a default came from: "log.level" -> "CAIRN_LOG__LEVEL".
   std::map<std::string, std::string, std::less<>> origins;
 };

@@ -15,6 +15,7 @@
 #include "base/log.hpp"
 #include "embedded/embedded.hpp"
 #include "importer/importer.hpp"
+#include "job/sender.hpp"
 #include "pg/migrate.hpp"
 #include "server/server.hpp"
 
@@ -176,6 +177,23 @@ int psql(const Config& config, const std::vector<std::string>& more) {
   throw std::runtime_error("psql cannot be run: install postgresql-client-15");
 }
 
+// Not through the outbox: whoever asks wants to see what happens.
+int test_mail(const Config& config, const std::string& to) {
+  const auto address = Email::parse(to);
+  if (!address) throw std::runtime_error("--to " + Email::problem(to));
+  job::Content content;
+  content.id = Uuid::make().text();
+  content.to = *address;
+  content.subject = "A test by Cairn";
+  content.text = "This mail was sent by `cairn testmail`: mails of this server arrive.\n";
+  const auto file = job::Sender(config).send(content, "test");
+  if (file.empty())
+    fmt::print("the SMTP server has taken the mail\n");
+  else
+    fmt::print("no SMTP server is set (mail.url), so the mail is in {}\n", file);
+  return done;
+}
+
 int import_csv(const Config& config, importer::Options options, bool json) {
   options.database_url = owner_of_running(config);
   options.progress = options.progress || isatty(STDERR_FILENO) != 0;
@@ -241,6 +259,13 @@ int run(int argc, char** argv) {
     }
     command = [&] { return import_csv(load_config(flags), options, json); };
   });
+
+  auto* mail_command = app.add_subcommand("testmail", "Send a mail, to see whether the settings are right");
+  mail_command->footer("Example: cairn testmail --to ada@example.org --data-dir .cairn");
+  add_settings(*mail_command, flags);
+  std::string to;
+  mail_command->add_option("--to", to, "The address to send it to")->required();
+  mail_command->callback([&] { command = [&] { return test_mail(load_config(flags), to); }; });
 
   auto* openapi_command = app.add_subcommand("openapi", "Print the API's description (OpenAPI 3.1)");
   openapi_command->callback([&] {

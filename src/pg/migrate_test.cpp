@@ -111,7 +111,7 @@ TEST_F(Migrations, SayThatNobodyAnswers) {
 
 TEST_F(Migrations, OfThisProgramApplyToAnEmptyDatabase) {
   ASSERT_FALSE(migrations().empty());
-  for (std::size_t i = 0; i < migrations().size(); ++i) EXPECT_EQ(migrations()[i].number, static_cast<int>(i) + 1);
+  for (std::size_t i = 1; i < migrations().size(); ++i) EXPECT_GT(migrations()[i].number, migrations()[i - 1].number);
   migrate(url_);
   EXPECT_TRUE(status(url_).current());
   EXPECT_EQ(query("select to_regclass('public.tasks') is not null"), "t");

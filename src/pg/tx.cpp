@@ -78,7 +78,7 @@ async<Result> Tx::exchange(std::shared_ptr<Segment> segment) {
     // A whole transaction in one segment: nothing of it stays behind, so it needs no connection to itself.
     co_await pool_->commit(segment);
     auto only = answer(*segment, prelude);
-    committed_ = true;
+    committed();
     co_return only;
   }
   if (first) lease_ = co_await pool_->lease(deadline_);
@@ -88,12 +88,17 @@ async<Result> Tx::exchange(std::shared_ptr<Segment> segment) {
     lease_->open = false;
     lease_.reset();
     auto last = answer(*segment, prelude);
-    committed_ = true;
+    committed();
     co_return last;
   }
   auto result = answer(*segment, prelude);
   over_ = false;
   co_return result;
+}
+
+void Tx::committed() {
+  committed_ = true;
+  for (auto* hook : std::exchange(hooks_, {})) hook();
 }
 
 async<std::int64_t> Tx::fetch_affected(const Statement& statement, Params params, bool last) {

@@ -153,6 +153,8 @@ class Tx final : public Reader {
   // Returns once the server has made everything durable. Deferred constraints are checked here and may throw.
   // Without any verb before, and after a `finish`, it does nothing.
   async<> commit();
+  // Called once everything is durable, before the verb that commits returns; never when nothing is kept.
+  void after_commit(void (*hook)()) { hooks_.push_back(hook); }
 
   // The last statement and the commit in one round trip; what they return is durable.
   // No row is not_found for `finish`, after the commit: a statement without a row must have changed nothing. After a
@@ -174,6 +176,7 @@ class Tx final : public Reader {
   async<Result> fetch(const Statement& statement, Params params) override;
   async<Result> fetch_last(const Statement& statement, Params params);
   async<Result> exchange(std::shared_ptr<Segment> segment);
+  void committed();
   async<std::int64_t> fetch_affected(const Statement& statement, Params params, bool last);
   template<class R>
   async<R> finish_one(const Statement& statement, Params params) {
@@ -194,6 +197,7 @@ class Tx final : public Reader {
   Deadline deadline_;
   bool over_ = false;       // committed, failed, or an answer is still out
   bool committed_ = false;  // and nothing was begun since
+  std::vector<void (*)()> hooks_;
 };
 
 }  // namespace cairn::pg

@@ -64,6 +64,15 @@ http::Listener::Endpoint endpoint_of(const Listen& listen, std::uint16_t port) {
   return asio::ip::tcp::endpoint(address, port);
 }
 
+// Where links lead that the server gives away; never what a request says of itself.
+std::string base_url(const Config& config, std::uint16_t port) {
+  if (!config.server.base_url.empty()) return config.server.base_url;
+  auto listen = config.server.listen;
+  if (!listen.unix_path.empty()) return "http://localhost";
+  listen.port = port;
+  return "http://" + listen.text();
+}
+
 void protocol_error(const http::Request&, std::string_view detail, http::Response& response) {
   Problem problem(kind_of(response.status), std::string(detail));
   if (problem.kind == Kind::internal) problem.detail = "Something went wrong on our side.";
@@ -141,12 +150,15 @@ Server::Server(Config config, Backends backends)
   const unsigned cores = !shared_->config.server.listen.unix_path.empty() ? 1 : wanted != 0 ? wanted : available;
   site_ = std::make_unique<Site>(*shared_, cores);
   for (unsigned i = 0; i < cores; ++i) cores_.push_back(std::make_unique<Running>(*shared_, i, backends_));
+  if (shared_->config.mail.deliver)
+    mailer_ = std::make_unique<job::Mailer>(database_settings(shared_->config, backends_), shared_->config);
 }
 
 Server::~Server() { stop(); }
 
 void Server::start() {
   port_ = shared_->config.server.listen.port;
+  if (port_ != 0) shared_->base_url = base_url(shared_->config, port_);
   for (auto& running : cores_) {
     auto begun = std::make_shared<std::promise<void>>();
     auto result = begun->get_future();
@@ -161,8 +173,12 @@ void Server::start() {
     running->thread = std::thread([&io = running->core.io] { io.run(); });
     result.get();
     // With port 0 the first core finds a free port and the others share it.
-    if (port_ == 0) port_ = running->listener->port();
+    if (port_ == 0) {
+      port_ = running->listener->port();
+      shared_->base_url = base_url(shared_->config, port_);
+    }
   }
+  if (mailer_) mailer_->start();
   publish_gauges();
 }
 
@@ -200,6 +216,7 @@ void Server::stop() {
     if (running->thread.joinable()) running->thread.join();
   }
   cores_.clear();
+  mailer_.reset();
 }
 
 }  // namespace cairn::server

@@ -269,6 +269,7 @@ Stack::Stack(std::shared_ptr<Sandbox> sandbox, const Adjust& adjust) : sandbox_(
   for (auto* limit : {&limits.read, &limits.write, &limits.login, &limits.mail, &limits.registration, &limits.token,
                       &limits.account, &limits.failures})
     *limit = 1'000'000;
+  config.mail.deliver = false;
   if (adjust) adjust(config);
   server::Backends backends;
   backends.database_url = sandbox_->app_url;

@@ -95,7 +95,8 @@ class Client {
   int socket_ = -1;
 };
 
-// A server on a free port over a sandbox, with cheap password hashing and limits that no test reaches by chance.
+// A server on a free port over a sandbox, with cheap password hashing and limits that no test reaches by chance. Mails
+// stay in app.mails unless told otherwise.
 class Stack {
  public:
   using Adjust = std::function<void(Config&)>;

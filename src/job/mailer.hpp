@@ -1,0 +1,42 @@
+#pragma once
+#include <boost/asio/steady_timer.hpp>
+
+#include <atomic>
+#include <thread>
+
+#include "job/sender.hpp"
+#include "pg/pool.hpp"
+
+namespace cairn::job {
+
+// Sends what is queued in app.mails, on a thread and a connection of its own: SMTP may take a minute. Several servers
+// may work on one queue; each mail is leased to one of them at a time. What fails is tried again, later and later,
+// until nobody needs it any more.
+class Mailer {
+ public:
+  Mailer(pg::Settings database, const Config& config);
+  ~Mailer();  // stop()
+  Mailer(const Mailer&) = delete;
+  Mailer& operator=(const Mailer&) = delete;
+
+  // Returns when the database can be used; throws when it cannot.
+  void start();
+  // Breaks off what it is doing, which another server or the next start takes up again. Idempotent.
+  void stop();
+  void wake();  // any thread
+
+ private:
+  async<> work();
+  async<bool> send_next();
+
+  boost::asio::io_context io_{1};
+  pg::Pool database_;
+  boost::asio::steady_timer pause_;
+  Sender sender_;
+  std::atomic<bool> stopped_{false};
+  bool away_ = false;   // the database, which was said
+  bool woken_ = false;  // since it last looked
+  std::thread thread_;
+};
+
+}  // namespace cairn::job
