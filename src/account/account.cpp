@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "api/credentials.hpp"
 #include "pg/error.hpp"
 #include "session/session.hpp"
 
@@ -78,6 +79,8 @@ async<api::Created<Account>> create(api::Call& call, Registration draft) {
 }
 
 async<api::Created<Login>> login(api::Call& call, Credentials given) {
+  const bool in_cookie = given.cookie.value_or(false);
+  if (in_cookie) api::expect_same_origin(call);
   co_await call.core.limiter.account(call, given.email.str());
   pg::ReadTx reading = call.core.database.read(pg::Prelude{}, call.deadline);
   const auto known = co_await reading.maybe(credentials_by_email, given.email);
@@ -93,7 +96,7 @@ async<api::Created<Login>> login(api::Call& call, Credentials given) {
 
   Login login;
   const auto token = session::Token::make(known->id.value);
-  login.token = token.text;
+  if (!in_cookie) login.token = token.text;
   login.expires_at = Instant::now();
   login.expires_at.micros += std::chrono::microseconds(call.core.shared.config.session.absolute_hours).count();
 
@@ -103,6 +106,7 @@ async<api::Created<Login>> login(api::Call& call, Credentials given) {
   co_await tx.commit();
   co_await session::remember(call, token);
   call.identity.user = known->id.value;
+  if (in_cookie) api::set_session_cookie(call, token.text);
   co_return login;
 }
 
@@ -111,6 +115,7 @@ async<> logout(api::Call& call) {
   pg::Tx tx = call.write();
   co_await session::end(tx, "logout");
   co_await session::forget(call, token);
+  if (call.by_cookie) api::clear_session_cookie(call);
 }
 
 async<Account> show(pg::ReadTx& tx) { return tx.one(own_account); }
@@ -136,7 +141,7 @@ void mount(api::Api& api) {
             .summary = "Log in",
             .allow = api::Access::anonymous,
             .location = "/session",
-            .problems = "invalid_credentials",
+            .problems = "invalid_credentials,cross_origin",
             .rate = api::Rate::login});
   api.del("/session", logout,
           {.id = "session.remove",

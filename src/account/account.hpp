@@ -43,8 +43,9 @@ struct Credentials : json::Written {
   Credentials() = default;
   Email email;
   Secret password;
+  std::optional<bool> cookie;
 };
-BOOST_DESCRIBE_STRUCT(Credentials, (), (email, password))
+BOOST_DESCRIBE_STRUCT(Credentials, (), (email, password, cookie))
 
 struct Edit : json::Written {
   Edit() = default;
@@ -54,7 +55,7 @@ BOOST_DESCRIBE_STRUCT(Edit, (), (first_name, last_name))
 
 struct Login : json::Read {
   Login() = default;
-  std::string token;
+  std::optional<std::string> token;
   Instant expires_at;
   Account account;
 };
@@ -66,8 +67,13 @@ void mount(api::Api& api);
 
 namespace cairn::json {
 template<>
+inline constexpr auto member_docs<account::Credentials> = std::to_array<MemberDoc>({
+    {"cookie", "For a page in a browser: the token comes as a cookie that no script can read, and not in the body."},
+});
+template<>
 inline constexpr auto member_docs<account::Login> = std::to_array<MemberDoc>({
-    {"token", "Send it as `Authorization: Bearer <token>`. It is shown once and stored nowhere."},
+    {"token",
+     "Send it as `Authorization: Bearer <token>`. It is shown once and stored nowhere. Null when it is in a cookie."},
     {"expires_at", "The token ends then at the latest, and earlier when it is not used for an hour."},
 });
 }  // namespace cairn::json

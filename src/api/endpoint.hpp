@@ -86,6 +86,7 @@ struct Call {
   const Endpoint* endpoint = nullptr;
   std::array<std::string_view, 4> path_values;
   std::string_view token;  // that came with the request
+  bool by_cookie = false;
   Allowance allowance;
   std::optional<limits::Clock::time_point> on_trial;  // the token is not known yet; when the count of failures ends
   Identity identity;
@@ -108,9 +109,6 @@ struct Endpoint {
   std::function<async<void>(Call&)> run;                           // decode, transact, encode
   std::function<boost::json::object(json::Components&)> describe;  // the OpenAPI operation
 };
-
-// The token of `Authorization: Bearer ...`; empty when there is none.
-std::string_view bearer(const http::Request& request);
 
 inline bool endpoint_reads(http::Method method) { return method == http::Method::get; }
 

@@ -5,6 +5,8 @@
 
 #include <array>
 
+#include "api/credentials.hpp"
+
 namespace cairn::api {
 
 namespace bj = boost::json;
@@ -64,8 +66,9 @@ bj::object describe_base(const Endpoint& endpoint, bool matches, bool conditiona
   operation["tags"] = bj::array{bj::string(spec.id.substr(0, spec.id.find('.')))};
   if (!spec.description.empty()) operation["description"] = bj::string(spec.description);
   operation["x-authz"] = {{"allow", bj::string(boost::describe::enum_to_string(spec.allow, ""))}};
-  operation["security"] =
-      spec.allow == Access::anonymous ? bj::array{} : bj::array{bj::object{{"bearer", bj::array{}}}};
+  operation["security"] = spec.allow == Access::anonymous
+                              ? bj::array{}
+                              : bj::array{bj::object{{"bearer", bj::array{}}}, bj::object{{"cookie", bj::array{}}}};
 
   bj::array parameters;
   for (const auto& name : endpoint.path_names)
@@ -94,6 +97,8 @@ bj::object describe_base(const Endpoint& endpoint, bool matches, bool conditiona
   const auto names = [&](std::string_view code) { return spec.problems.find(code) != std::string_view::npos; };
   if (spec.allow != Access::anonymous) problem_reply(replies, "401", "No valid token.");
   if (names("invalid_credentials")) problem_reply(replies, "401", "Not the right credentials.");
+  if ((spec.allow != Access::anonymous && !endpoint_reads(endpoint.method)) || names("cross_origin"))
+    problem_reply(replies, "403", "With a cookie, but not from a page of this server.");
   if (spec.allow > Access::member) problem_reply(replies, "403", "Visible, but the role does not suffice.");
   if (names("registration_closed")) problem_reply(replies, "403", "This server takes no registrations.");
   if (!endpoint.path_names.empty())
@@ -174,7 +179,14 @@ std::string openapi(const Api& api, std::string_view base_url) {
       {"components",
        {{"schemas", std::move(schemas)},
         {"securitySchemes",
-         {{"bearer", {{"type", "http"}, {"scheme", "bearer"}, {"description", "The token that login returns."}}}}}}}};
+         {{"bearer", {{"type", "http"}, {"scheme", "bearer"}, {"description", "The token that login returns."}}},
+          {"cookie",
+           {{"type", "apiKey"},
+            {"in", "cookie"},
+            {"name", bj::string(session_cookie)},
+            {"description",
+             "What a login with `cookie` sets. A change needs an `Origin` or `Sec-Fetch-Site` of this server beside "
+             "it."}}}}}}}};
   return json::text(document);
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "api/credentials.hpp"
 #include "api/metrics.hpp"
 #include "api/problem_json.hpp"
 
@@ -90,23 +91,18 @@ void finish(Call& call) {
 
 }  // namespace
 
-std::string_view bearer(const http::Request& request) {
-  const auto header = request.header("authorization");
-  if (!header || header->size() < 8) return {};
-  // The scheme is case-insensitive (RFC 9110 section 11.1).
-  constexpr std::string_view scheme = "bearer ";
-  for (std::size_t i = 0; i < scheme.size(); ++i)
-    if (((*header)[i] | 0x20) != (scheme[i] | 0x20)) return {};
-  return header->substr(scheme.size());
-}
-
 async<> Stages::run(Call& call) const {
   // route: knows no secrets, and says what to count
   const auto match = router_.find(call.request.method, call.request.path.substr(prefix.size()), call.path_values);
   call.endpoint = match.endpoint;
 
   // identify: what the request shows; whether that is valid is asked last
-  call.token = bearer(call.request);
+  const auto shown = credentials(call.request);
+  const bool by_this_site = !shown.by_cookie || !match.endpoint || endpoint_reads(match.endpoint->method) ||
+                            same_origin(call.request, call.remote, call.core.shared.config.server.base_url);
+  // Another site's request is not counted for the one whose cookie it rides on.
+  if (by_this_site) call.token = shown.token;
+  call.by_cookie = shown.by_cookie;
 
   // limit: before anything that costs more than the answer
   auto outcome = call.core.limiter.spend(call);
@@ -127,6 +123,8 @@ async<> Stages::run(Call& call) const {
   if (call.endpoint->spec.allow == Access::anonymous) {
     call.identity = api_.anonymous()(call);
   } else {
+    if (shown.ambiguous) throw Problem(Kind::malformed, "duplicate_cookie", "The session's cookie is there twice.");
+    if (!by_this_site) expect_same_origin(call);
     if (call.token.empty())
       throw Problem(Kind::unauthenticated, "Send the token of a login as `Authorization: Bearer ...`.");
     call.authenticator = &api_.authenticator();

@@ -39,6 +39,12 @@ class AfterAMixedWorkload : public testing::Test {
       tokens.push_back(world.as(api::Access::owner).token);
     }
     stack.client().post("/sessions", R"({"email":"a.owner@example.org","password":"my secret typed wrongly"})");
+    const auto in_browser = stack.client().send(
+        "POST", "/sessions",
+        fmt::format(R"({{"email":"a.owner@example.org","password":"{}","cookie":true}})", Stack::password),
+        {"Origin: http://localhost"});
+    const auto cookie = in_browser.header("set-cookie");
+    tokens.push_back(cookie.substr(cookie.find('=') + 1, tokens.front().size()));
     stack.client().post("/sessions", R"({"email":"my-secret-as-an-address@example.org","password":"x"})");
   }
 
