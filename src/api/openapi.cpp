@@ -99,7 +99,9 @@ bj::object describe_base(const Endpoint& endpoint, bool matches, bool conditiona
   if (names("invalid_credentials")) problem_reply(replies, "401", "Not the right credentials.");
   if ((spec.allow != Access::anonymous && !endpoint_reads(endpoint.method)) || names("cross_origin"))
     problem_reply(replies, "403", "With a cookie, but not from a page of this server.");
-  if (spec.allow > Access::member) problem_reply(replies, "403", "Visible, but the role does not suffice.");
+  // A member may be denied anything but to see.
+  if (spec.allow > Access::member || (spec.allow == Access::member && !endpoint_reads(endpoint.method)))
+    problem_reply(replies, "403", "Visible, but not among what the caller may do.");
   if (names("registration_closed")) problem_reply(replies, "403", "This server takes no registrations.");
   if (!endpoint.path_names.empty())
     problem_reply(replies, "404", "Not there, or not visible: the two are not told apart.");

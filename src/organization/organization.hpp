@@ -1,5 +1,7 @@
 #pragma once
 #include "account/account.hpp"
+#include "api/paging.hpp"
+#include "organization/grant.hpp"
 #include "organization/standing.hpp"
 
 namespace cairn::organization {
@@ -25,11 +27,12 @@ struct Organization : json::Read {
   JsonObject settings;
   Role role = Role::member;
   Instant created_at, updated_at;
+  std::optional<Instant> deleted_at;
   std::int64_t version = 0;
 };
 BOOST_DESCRIBE_STRUCT(Organization, (),
                       (id, name, slug, description, logo_url, website_url, industry, size, status, settings, role,
-                       created_at, updated_at, version))
+                       created_at, updated_at, deleted_at, version))
 
 struct Draft : json::Written {
   Draft() = default;
@@ -51,9 +54,22 @@ struct Edit : json::Written {
   Change<std::optional<Url<500>>> logo_url, website_url;
   Change<std::optional<Text<1, 100>>> industry;
   Change<std::optional<Size>> size;
+  Change<Status> status;
   Change<JsonObject> settings;
 };
-BOOST_DESCRIBE_STRUCT(Edit, (), (name, slug, description, logo_url, website_url, industry, size, settings))
+BOOST_DESCRIBE_STRUCT(Edit, (), (name, slug, description, logo_url, website_url, industry, size, status, settings))
+
+struct Filter : api::PageQuery {
+  Filter() = default;
+  std::optional<bool> deleted;
+};
+BOOST_DESCRIBE_STRUCT(Filter, (api::PageQuery), (deleted))
+
+struct Transfer : json::Written {
+  Transfer() = default;
+  account::AccountId user_id;
+};
+BOOST_DESCRIBE_STRUCT(Transfer, (), (user_id))
 
 struct Member : json::Read {
   Member() = default;
@@ -62,10 +78,13 @@ struct Member : json::Read {
   account::Name first_name, last_name;
   account::Status status = account::Status::active;
   Role role = Role::member;
+  std::vector<Grant> permissions;
   Instant joined_at, updated_at;
   std::int64_t version = 0;
 };
-BOOST_DESCRIBE_STRUCT(Member, (), (user_id, email, first_name, last_name, status, role, joined_at, updated_at, version))
+BOOST_DESCRIBE_STRUCT(Member, (),
+                      (user_id, email, first_name, last_name, status, role, permissions, joined_at, updated_at,
+                       version))
 
 struct NewMember : json::Written {
   NewMember() = default;
@@ -74,22 +93,45 @@ struct NewMember : json::Written {
 };
 BOOST_DESCRIBE_STRUCT(NewMember, (), (email, role))
 
-struct RoleEdit : json::Written {
-  RoleEdit() = default;
-  Role role = Role::member;
+struct MemberEdit : json::Written {
+  MemberEdit() = default;
+  Change<Role> role;
+  Change<std::vector<Grant>> permissions;
 };
-BOOST_DESCRIBE_STRUCT(RoleEdit, (), (role))
+BOOST_DESCRIBE_STRUCT(MemberEdit, (), (role, permissions))
 
 void mount(api::Api& api);
+void mount_permissions(api::Api& api);
+
+// Ends, step by step and on the record as the actor "purge", the organizations that were deleted too long ago to be
+// restored.
+async<> purge(pg::Pool& database);
 
 }  // namespace cairn::organization
 
 namespace cairn::json {
 template<>
-inline constexpr auto member_docs<organization::Organization> =
-    std::to_array<MemberDoc>({{"role", "The caller's own role in it."}});
+inline constexpr auto member_docs<organization::Organization> = std::to_array<MemberDoc>(
+    {{"role", "The caller's own role in it."}, {"deleted_at", "It can be restored for 30 days after that."}});
+template<>
+inline constexpr auto member_docs<organization::Edit> =
+    std::to_array<MemberDoc>({{"status",
+                               "For owners. One that is inactive is read by its owners and written by nobody; "
+                               "suspended is for administrators of "
+                               "the server to say and to end."}});
+template<>
+inline constexpr auto member_docs<organization::Filter> =
+    std::to_array<MemberDoc>({{"deleted", "true: those that the caller owned and can still restore."}});
+template<>
+inline constexpr auto member_docs<organization::Transfer> =
+    std::to_array<MemberDoc>({{"user_id", "Another member, who becomes owner."}});
 template<>
 inline constexpr auto member_docs<organization::NewMember> =
     std::to_array<MemberDoc>({{"email", "Of somebody who has an account on this server."},
                               {"role", "At most one's own; member when it is left out."}});
+template<>
+inline constexpr auto member_docs<organization::MemberEdit> = std::to_array<MemberDoc>(
+    {{"permissions",
+      "All that is granted beside the role and, after a minus sign, denied in spite of it. Nobody grants what they may "
+      "not do themselves; nothing is denied to an owner."}});
 }  // namespace cairn::json

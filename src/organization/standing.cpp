@@ -7,7 +7,7 @@ namespace cairn::organization {
 void refuse(const std::optional<Standing>& standing, std::int64_t needed, api::IfMatch match) {
   if (!standing) throw Problem(Kind::not_found);
   if ((standing->rights & needed) != needed)
-    throw Problem(Kind::forbidden, "Your role in this organization does not allow this.");
+    throw Problem(Kind::forbidden, "What you may do here does not include this.");
   if (match.version && *match.version != standing->version)
     throw Problem(Kind::stale,
                   fmt::format("It is at version {} now: read it again before you change it.", standing->version));

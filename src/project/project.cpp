@@ -17,34 +17,35 @@ const pg::Constraint budget_range{"projects_budget_range", Kind::invalid, "out_o
                                   "must be 0 or more"};
 
 const pg::Sql<Project(ProjectId)> by_id{"project.by_id", R"sql(
-  select p.id, p.organization_id, p.name, p.description, p.status, p.priority, p.start_date, p.end_date, p.budget, p.metadata,
-         p.external_id, p.created_by, p.created_at, p.updated_at, p.version
+  select p.id, p.organization_id, p.name, p.description, p.status, p.priority, p.visibility, p.start_date, p.end_date, p.budget,
+         p.metadata, p.external_id, p.created_by, p.created_at, p.updated_at, p.version
   from projects p where p.id = $1 and app.belongs_to(p.organization_id))sql"};
 
 const pg::Sql<Project(OrganizationId, Name, std::optional<Markdown>, std::optional<Status>, std::optional<Priority>,
                       std::optional<Date>, std::optional<Date>, std::optional<Money>, std::optional<JsonObject>,
-                      std::optional<ExternalId>, std::int64_t)>
+                      std::optional<ExternalId>, std::int64_t, std::optional<Visibility>)>
     insert_project{"project.insert", R"sql(
   insert into projects (organization_id, name, description, status, priority, start_date, end_date, budget, metadata,
-                        external_id, created_by)
+                        external_id, created_by, visibility)
   select $1, $2, $3, coalesce($4, 'active'::project_status), coalesce($5, 'medium'::project_priority), $6, $7, $8,
-         coalesce($9, '{}'::jsonb), $10, app.actor()
+         coalesce($9, '{}'::jsonb), $10, app.actor(), coalesce($12, 'organization'::project_visibility)
   where app.rights_in($1) & $11 <> 0
-  returning id, organization_id, name, description, status, priority, start_date, end_date, budget, metadata, external_id,
+  returning id, organization_id, name, description, status, priority, visibility, start_date, end_date, budget, metadata, external_id,
             created_by, created_at, updated_at, version)sql"};
 
 const pg::Sql<Project(ProjectId, Change<Name>, Change<std::optional<Markdown>>, Change<Status>, Change<Priority>,
                       Change<std::optional<Date>>, Change<std::optional<Date>>, Change<std::optional<Money>>,
-                      Change<JsonObject>, Change<std::optional<ExternalId>>, std::optional<std::int64_t>, std::int64_t)>
+                      Change<JsonObject>, Change<std::optional<ExternalId>>, std::optional<std::int64_t>, std::int64_t,
+                      Change<Visibility>)>
     update_project{"project.update", R"sql(
   update projects p set
     name = case when $2 then $3 else name end, description = case when $4 then $5 else description end,
     status = case when $6 then $7 else status end, priority = case when $8 then $9 else priority end,
     start_date = case when $10 then $11 else start_date end, end_date = case when $12 then $13 else end_date end,
     budget = case when $14 then $15 else budget end, metadata = case when $16 then $17 else metadata end,
-    external_id = case when $18 then $19 else external_id end
+    external_id = case when $18 then $19 else external_id end, visibility = case when $22 then $23 else visibility end
   where p.id = $1 and app.rights_in(p.organization_id, p.id) & $21 <> 0 and ($20::bigint is null or p.version = $20)
-  returning p.id, p.organization_id, p.name, p.description, p.status, p.priority, p.start_date, p.end_date, p.budget,
+  returning p.id, p.organization_id, p.name, p.description, p.status, p.priority, p.visibility, p.start_date, p.end_date, p.budget,
             p.metadata, p.external_id, p.created_by, p.created_at, p.updated_at, p.version)sql"};
 
 const pg::Sql<void(ProjectId, std::optional<std::int64_t>, std::int64_t)> delete_project{"project.delete", R"sql(
@@ -61,7 +62,7 @@ const pg::Sql<Standing(OrganizationId)> standing_in{"project.standing_in_organiz
 const pg::Family<Project> in_organization{
     "project.in_organization",
     R"sql(
-  select t.id, t.organization_id, t.name, t.description, t.status, t.priority, t.start_date, t.end_date, t.budget, t.metadata,
+  select t.id, t.organization_id, t.name, t.description, t.status, t.priority, t.visibility, t.start_date, t.end_date, t.budget, t.metadata,
          t.external_id, t.created_by, t.created_at, t.updated_at, t.version
   from projects t where t.organization_id = {} and (select app.belongs_to({})))sql",
     {pg::filter<std::vector<Status>>("t.status = any({})"), pg::filter<std::vector<Priority>>("t.priority = any({})"),
@@ -82,9 +83,9 @@ const pg::Sql<Counts(ProjectId)> counts_by_status{"project.counts", R"sql(
   where p.id = $1 and app.belongs_to(p.organization_id) group by p.id)sql"};
 
 async<api::Created<Project>> create(pg::Tx& tx, OrganizationId organization, Draft draft) {
-  auto project = co_await tx.maybe_finish(insert_project, organization, draft.name, draft.description, draft.status,
-                                          draft.priority, draft.start_date, draft.end_date, draft.budget,
-                                          draft.metadata, draft.external_id, permission::project_create);
+  auto project = co_await tx.maybe_finish(
+      insert_project, organization, draft.name, draft.description, draft.status, draft.priority, draft.start_date,
+      draft.end_date, draft.budget, draft.metadata, draft.external_id, permission::project_create, draft.visibility);
   if (!project) refuse(co_await tx.maybe(standing_in, organization), permission::project_create);
   co_return std::move(*project);
 }
@@ -122,7 +123,7 @@ async<Counts> counts(pg::ReadTx& tx, ProjectId id) { return tx.one(counts_by_sta
 async<Project> edit(pg::Tx& tx, ProjectId id, api::IfMatch match, Edit edit) {
   auto project = co_await tx.maybe_finish(update_project, id, edit.name, edit.description, edit.status, edit.priority,
                                           edit.start_date, edit.end_date, edit.budget, edit.metadata, edit.external_id,
-                                          match.version, permission::project_edit);
+                                          match.version, permission::project_edit, edit.visibility);
   if (!project) refuse(co_await tx.maybe(standing, id), permission::project_edit, match);
   co_return std::move(*project);
 }
@@ -139,6 +140,7 @@ void mount(api::Api& api) {
   api.post("/organizations/{organization}/projects", create,
            {.id = "project.create",
             .summary = "Create a project",
+            .description = "Who creates a private one is its lead.",
             .allow = Access::manager,
             .location = "/projects/{id}",
             .problems = "external_id_taken"});
@@ -158,6 +160,8 @@ void mount(api::Api& api) {
            .description = "Every task deleted with it is on the record, whole.",
            .allow = Access::admin,
            .problems = "stale"});
+
+  mount_members(api);
 }
 
 }  // namespace cairn::project

@@ -11,6 +11,19 @@ using organization::OrganizationId;
 BOOST_DEFINE_ENUM_CLASS(Status, draft, active, on_hold, completed, cancelled)
 BOOST_DEFINE_ENUM_CLASS(Priority, low, medium, high, critical)
 
+// Who sees a project: its organization, or its members and whoever sees all private ones. Described by hand, because
+// "private" cannot be a name in C++.
+enum class Visibility { organization, private_ };
+template<Visibility V>
+struct VisibilityDescriptor {
+  static constexpr Visibility value = V;
+  static constexpr const char* name = V == Visibility::organization ? "organization" : "private";
+};
+inline boost::mp11::mp_list<VisibilityDescriptor<Visibility::organization>, VisibilityDescriptor<Visibility::private_>>
+boost_enum_descriptor_fn(Visibility**) {
+  return {};
+}
+
 struct Project;
 using ProjectId = Id<Project>;
 using Name = Text<1, 200>;
@@ -25,6 +38,7 @@ struct Project : json::Read {
   std::optional<Markdown> description;
   Status status = Status::active;
   Priority priority = Priority::medium;
+  Visibility visibility = Visibility::organization;
   std::optional<Date> start_date, end_date;
   std::optional<Money> budget;
   JsonObject metadata;
@@ -34,8 +48,8 @@ struct Project : json::Read {
   std::int64_t version = 0;
 };
 BOOST_DESCRIBE_STRUCT(Project, (),
-                      (id, organization_id, name, description, status, priority, start_date, end_date, budget, metadata,
-                       external_id, created_by, created_at, updated_at, version))
+                      (id, organization_id, name, description, status, priority, visibility, start_date, end_date,
+                       budget, metadata, external_id, created_by, created_at, updated_at, version))
 
 struct Draft : json::Written {
   Draft() = default;
@@ -43,13 +57,15 @@ struct Draft : json::Written {
   std::optional<Markdown> description;
   std::optional<Status> status;
   std::optional<Priority> priority;
+  std::optional<Visibility> visibility;
   std::optional<Date> start_date, end_date;
   std::optional<Money> budget;
   std::optional<JsonObject> metadata;
   std::optional<ExternalId> external_id;
 };
 BOOST_DESCRIBE_STRUCT(Draft, (),
-                      (name, description, status, priority, start_date, end_date, budget, metadata, external_id))
+                      (name, description, status, priority, visibility, start_date, end_date, budget, metadata,
+                       external_id))
 
 struct Edit : json::Written {
   Edit() = default;
@@ -57,13 +73,15 @@ struct Edit : json::Written {
   Change<std::optional<Markdown>> description;
   Change<Status> status;
   Change<Priority> priority;
+  Change<Visibility> visibility;
   Change<std::optional<Date>> start_date, end_date;
   Change<std::optional<Money>> budget;
   Change<JsonObject> metadata;
   Change<std::optional<ExternalId>> external_id;
 };
 BOOST_DESCRIBE_STRUCT(Edit, (),
-                      (name, description, status, priority, start_date, end_date, budget, metadata, external_id))
+                      (name, description, status, priority, visibility, start_date, end_date, budget, metadata,
+                       external_id))
 
 struct Filter : api::PageQuery {
   Filter() = default;
@@ -82,6 +100,7 @@ struct Counts : json::Read {
 BOOST_DESCRIBE_STRUCT(Counts, (), (project_id, todo, in_progress, review, done, cancelled, total))
 
 void mount(api::Api& api);
+void mount_members(api::Api& api);
 
 }  // namespace cairn::project
 
@@ -89,5 +108,6 @@ namespace cairn::json {
 template<>
 inline constexpr auto member_docs<project::Project> = std::to_array<MemberDoc>(
     {{"external_id", "The key of this project in the system it came from; unique in its organization."},
-     {"budget", "In the organization's own currency."}});
+     {"budget", "In the organization's own currency."},
+     {"visibility", "private: seen by its members, and by who may see all private projects."}});
 }  // namespace cairn::json

@@ -70,8 +70,8 @@ TEST(EveryEndpoint, AnswersForAnotherTenantsThingsAsForThingsThatDoNotExist) {
     // One's own thing with somebody else's inside.
     if (endpoint->path_names.size() < 2) continue;
     auto mixed = random, none = random;
-    mixed[0].second = none[0].second = own.organization;
-    mixed[1].second = other.user;
+    mixed[0].second = none[0].second = own.id_of(endpoint->path_names[0]);
+    mixed[1].second = other.id_of(endpoint->path_names[1]);
     const auto stranger = ask(support::path_with(*endpoint, mixed)), nobody = ask(support::path_with(*endpoint, none));
     EXPECT_EQ(nobody.status, 404u) << nobody.body;
     EXPECT_EQ(essence(stranger), essence(nobody));

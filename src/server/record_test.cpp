@@ -48,8 +48,8 @@ class AfterAMixedWorkload : public testing::Test {
     stack.client().post("/sessions", R"({"email":"my-secret-as-an-address@example.org","password":"x"})");
   }
 
-  const std::vector<std::string> tables{"users",    "user_profiles", "organizations", "user_organizations",
-                                        "projects", "tasks"};
+  const std::vector<std::string> tables{"users",    "user_profiles",   "organizations", "user_organizations",
+                                        "projects", "project_members", "tasks"};
   Stack stack;
   std::vector<std::string> tokens;
   support::Database database = stack.database();

@@ -12,9 +12,9 @@ using organization::Standing;
 const pg::Constraint external_id_taken{"tasks_external_id_key", Kind::conflict, "external_id_taken", "/external_id",
                                        "belongs to another task of this organization"};
 const pg::Constraint assignee_is_member{"tasks_assignee_is_member", Kind::invalid, "not_a_member", "/assigned_to",
-                                        "is not a member of this organization"};
+                                        "is not a member of this project or organization"};
 const pg::Constraint assignee_exists{"tasks_assigned_to_fkey", Kind::invalid, "not_a_member", "/assigned_to",
-                                     "is not a member of this organization"};
+                                     "is not a member of this project or organization"};
 const pg::Constraint tags_valid{"tasks_tags_valid", Kind::invalid, "invalid", "/tags",
                                 "must be at most 50 different tags of 1 to 64 characters"};
 
@@ -34,6 +34,7 @@ const pg::Sql<Task(TaskId, ProjectId, Title, std::optional<Markdown>, std::optio
   select $1, p.id, p.organization_id, $3, $4, coalesce($5, 'todo'::task_status), coalesce($6, 'medium'::task_priority), $7,
          $8, $9, $10, coalesce($11, '{}'::text[]), coalesce($12, '{}'::jsonb), $13, app.actor()
   from projects p where p.id = $2 and app.rights_in(p.organization_id, p.id) & $14 <> 0
+    and ($7::uuid is null or p.visibility = 'organization' or app.sees_project($7, p.id))
   returning id, organization_id, project_id, title, description, status, priority, assigned_to, due_date, estimated_hours,
             actual_hours, tags, metadata, external_id, created_by, created_at, updated_at, version)sql"};
 
@@ -50,6 +51,7 @@ const pg::Sql<Task(TaskId, Change<Title>, Change<std::optional<Markdown>>, Chang
     actual_hours = case when $16 then $17 else actual_hours end, tags = case when $18 then $19 else tags end,
     metadata = case when $20 then $21 else metadata end, external_id = case when $22 then $23 else external_id end
   where t.id = $1 and app.rights_in(t.organization_id, t.project_id) & $25 <> 0 and ($24::bigint is null or t.version = $24)
+    and ($11::uuid is null or app.sees_project($11, t.project_id))
   returning t.id, t.organization_id, t.project_id, t.title, t.description, t.status, t.priority, t.assigned_to, t.due_date,
             t.estimated_hours, t.actual_hours, t.tags, t.metadata, t.external_id, t.created_by, t.created_at, t.updated_at,
             t.version)sql"};
@@ -70,6 +72,18 @@ const pg::Sql<Standing(ProjectId)> standing_in_project{"task.standing_in_project
 
 const pg::Sql<Standing(OrganizationId)> standing_in_organization{"task.standing_in_organization", R"sql(
   select app.rights_in($1) as rights, 0::bigint as version where app.belongs_to($1))sql"};
+
+// Whether somebody sees the project of a task that is to be theirs.
+const pg::Sql<bool(ProjectId, AccountId)> sees_project{"task.sees_project", R"sql(select app.sees_project($2, $1))sql"};
+const pg::Sql<bool(TaskId, AccountId)> sees_task{"task.sees_task", R"sql(
+  select app.sees_project($2, project_id) from tasks where id = $1)sql"};
+
+[[noreturn]] void refuse_assignee() {
+  std::vector<FieldError> errors;
+  errors.emplace_back("/assigned_to", "not_a_member", "is not a member of this project or organization");
+  throw Problem(Kind::invalid, "not_a_member", "assigned_to is not a member of this project or organization.")
+      .with(std::move(errors));
+}
 
 // One status is an equality, so that its place in the index is kept; several are not.
 enum FilterIndex : unsigned {
@@ -154,8 +168,13 @@ async<api::Created<Task>> create(pg::Tx& tx, ProjectId project, Draft draft) {
       co_await tx.maybe_finish(insert_task, id, project, draft.title, draft.description, draft.status, draft.priority,
                                draft.assigned_to, draft.due_date, draft.estimated_hours, draft.actual_hours, draft.tags,
                                draft.metadata, draft.external_id, permission::task_create);
-  if (!task) refuse(co_await tx.maybe(standing_in_project, project), permission::task_create);
-  co_return std::move(*task);
+  if (task) co_return std::move(*task);
+  const auto own = co_await tx.maybe(standing_in_project, project);
+  if (own && (own->rights & permission::task_create) != 0 && draft.assigned_to) {
+    const bool sees = co_await tx.one(sees_project, project, *draft.assigned_to);
+    if (!sees) refuse_assignee();
+  }
+  refuse(own, permission::task_create);
 }
 
 async<api::Page<Task>> list_in_project(pg::ReadTx& tx, ProjectId project, Filter filter) {
@@ -177,8 +196,13 @@ async<Task> edit(pg::Tx& tx, TaskId id, api::IfMatch match, Edit edit) {
       co_await tx.maybe_finish(update_task, id, edit.title, edit.description, edit.status, edit.priority,
                                edit.assigned_to, edit.due_date, edit.estimated_hours, edit.actual_hours, edit.tags,
                                edit.metadata, edit.external_id, match.version, permission::task_edit);
-  if (!task) refuse(co_await tx.maybe(standing, id), permission::task_edit, match);
-  co_return std::move(*task);
+  if (task) co_return std::move(*task);
+  const auto own = co_await tx.maybe(standing, id);
+  if (own && (own->rights & permission::task_edit) != 0 && edit.assigned_to.given() && edit.assigned_to.value()) {
+    const bool sees = co_await tx.one(sees_task, id, *edit.assigned_to.value());
+    if (!sees) refuse_assignee();
+  }
+  refuse(own, permission::task_edit, match);
 }
 
 async<> remove(pg::Tx& tx, TaskId id, api::IfMatch match) {

@@ -97,7 +97,7 @@ void mount(api::Api& api);
 namespace cairn::json {
 template<>
 inline constexpr auto member_docs<task::Task> = std::to_array<MemberDoc>(
-    {{"assigned_to", "A member of the organization; null when the member leaves it."},
+    {{"assigned_to", "Somebody who sees the project; null when they cease to."},
      {"external_id", "The key of this task in the system it came from; unique in its organization."}});
 template<>
 inline constexpr auto member_docs<task::Draft> = std::to_array<MemberDoc>(

@@ -22,6 +22,7 @@ World::World(const Stack& stack, std::string name) : stack_(stack), name_(std::m
   for (std::size_t i = 0; i < roles.size(); ++i) people_[i] = stack_.person(fmt::format("{}.{}", name_, roles[i]));
   user = text_of(stack_.person(name_ + ".target")->get("/me"), "id");
   stack_.person(name_ + ".newcomer");
+  manager_ = text_of(people_[1]->get("/me"), "id");
   renew();
 }
 
@@ -50,6 +51,8 @@ void World::renew() {
                                    role == std::string_view("target") ? "member" : role)),
             "user_id");
   project = created(owner.post("/organizations/" + organization + "/projects", R"({"name":"Bridge"})"));
+  created(owner.post("/projects/" + project + "/members", fmt::format(R"({{"user_id":"{}","role":"viewer"}})", user)),
+          "user_id");
   task = created(owner.post("/projects/" + project + "/tasks", R"({"title":"Dig"})"));
 }
 
@@ -82,10 +85,13 @@ std::string World::body(const api::Endpoint& endpoint) const {
   if (id == "account.edit") return fmt::format(R"({{"first_name":"Name {}"}})", count);
   if (id == "organization.create") return fmt::format(R"({{"name":"Made","slug":"{}-made-{}"}})", name_, count);
   if (id == "organization.edit") return R"({"description":"changed"})";
+  if (id == "organization.transfer") return fmt::format(R"({{"user_id":"{}"}})", user);
   if (id == "member.add") return fmt::format(R"({{"email":"{}"}})", Stack::email(name_ + ".newcomer"));
   if (id == "member.edit") return R"({"role":"manager"})";
   if (id == "project.create") return R"({"name":"Tower","budget":"10.50"})";
   if (id == "project.edit") return R"({"status":"completed"})";
+  if (id == "project_member.add") return fmt::format(R"({{"user_id":"{}"}})", manager_);
+  if (id == "project_member.edit") return R"({"role":"contributor"})";
   if (id == "task.create") return R"({"title":"Build","tags":["stone"]})";
   if (id == "task.edit") return R"({"status":"done"})";
   ADD_FAILURE() << "no example of a body for " << id;
@@ -116,6 +122,7 @@ std::string path_with(const api::Endpoint& endpoint, const std::vector<std::pair
   auto path = endpoint.path;
   for (const auto& [name, id] : ids)
     if (const auto at = path.find("{" + name + "}"); at != std::string::npos) path.replace(at, name.size() + 2, id);
+  if (endpoint.spec.id == "permission.explain") path += "?permission=task.delete";
   return path;
 }
 

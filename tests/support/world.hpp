@@ -38,6 +38,7 @@ class World {
   std::string name_;
   unsigned organizations_ = 0;
   std::array<std::unique_ptr<Client>, 4> people_;  // member to owner
+  std::string manager_;                            // the manager's id
 };
 
 std::string_view method_of(const api::Endpoint& endpoint);
