@@ -13,10 +13,16 @@ bool lower_or_digit(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <=
 
 // Words that are, or may become, the first part of an address of our own.
 constexpr std::array reserved = std::to_array<std::string_view>(
-    {"account", "admin",         "api",      "app",    "assets", "audit",    "auth",   "docs",     "events",
-     "healthz", "help",          "import",   "invite", "login",  "logout",   "me",     "metrics",  "new",
-     "openapi", "organizations", "projects", "public", "readyz", "register", "search", "settings", "setup",
-     "static",  "support",       "system",   "tasks",  "users",  "www"});
+    {"account",  "accounts",      "admin",   "api",      "app",      "assets",   "audit",        "auth",
+     "billing",  "board",         "boards",  "calendar", "cairn",    "contact",  "dashboard",    "docs",
+     "events",   "healthz",       "help",    "home",     "import",   "inbox",    "invitation",   "invitations",
+     "invite",   "legal",         "login",   "logout",   "mail",     "me",       "members",      "metrics",
+     "new",      "notifications", "null",    "oauth",    "oidc",     "openapi",  "organization", "organizations",
+     "password", "privacy",       "profile", "project",  "projects", "public",   "readyz",       "recovery",
+     "register", "reset",         "root",    "saml",     "search",   "security", "session",      "sessions",
+     "settings", "setup",         "signin",  "signup",   "sso",      "static",   "status",       "support",
+     "system",   "task",          "tasks",   "team",     "teams",    "terms",    "tokens",       "undefined",
+     "user",     "users",         "verify",  "webhooks", "www"});
 
 // The code point that begins at `at`, which is moved behind it. Only for text that count_code_points() has accepted.
 char32_t next_code_point(std::string_view text, std::size_t& at) {

@@ -12,6 +12,7 @@
 #include "api/metrics.hpp"
 #include "api/problem_json.hpp"
 #include "http/listener.hpp"
+#include "organization/organization.hpp"
 
 namespace cairn::server {
 namespace {
@@ -120,6 +121,20 @@ struct Server::Running {
     }
   }
 
+  // What was deleted long ago goes for good.
+  async<> every_hour() {
+    asio::steady_timer pause(core.io);
+    for (;;) {
+      try {
+        co_await organization::purge(core.database);
+      } catch (const std::exception& error) {
+        log::warn("deleted organizations were not purged", {{"problem", error.what()}});
+      }
+      pause.expires_after(std::chrono::hours(1));
+      co_await pause.async_wait(awaiting);
+    }
+  }
+
   async<> end(std::chrono::seconds patience) {
     if (listener) {
       listener->drain();
@@ -178,6 +193,7 @@ void Server::start() {
       shared_->base_url = base_url(shared_->config, port_);
     }
   }
+  asio::co_spawn(cores_.front()->core.io, cores_.front()->every_hour(), [](std::exception_ptr) {});
   if (mailer_) mailer_->start();
   publish_gauges();
 }
