@@ -9,7 +9,8 @@ namespace cairn {
 namespace {
 
 constexpr std::string_view digits = "0123456789abcdef";
-constexpr std::array<int, 4> dashes{8, 13, 18, 23};
+constexpr std::array<std::size_t, 4> dashes{8, 13, 18, 23};
+constexpr bool after_dash(std::size_t byte) { return byte == 4 || byte == 6 || byte == 8 || byte == 10; }
 
 int hex(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -24,7 +25,7 @@ void Uuid::append_to(std::string& out) const {
   std::array<char, 36> text;
   std::size_t at = 0;
   for (std::size_t i = 0; i < bytes.size(); ++i) {
-    if (i == 4 || i == 6 || i == 8 || i == 10) text[at++] = '-';
+    if (after_dash(i)) text[at++] = '-';
     text[at++] = digits[bytes[i] >> 4];
     text[at++] = digits[bytes[i] & 15];
   }
@@ -39,15 +40,15 @@ std::string Uuid::text() const {
 
 std::optional<Uuid> Uuid::parse(std::string_view text) {
   if (text.size() != 36) return std::nullopt;
-  for (int dash : dashes)
-    if (text[static_cast<std::size_t>(dash)] != '-') return std::nullopt;
+  for (const auto dash : dashes)
+    if (text[dash] != '-') return std::nullopt;
   Uuid id;
   std::size_t at = 0;
-  for (auto& byte : id.bytes) {
-    if (text[at] == '-') ++at;
+  for (std::size_t i = 0; i < id.bytes.size(); ++i) {
+    if (after_dash(i)) ++at;
     const int high = hex(text[at]), low = hex(text[at + 1]);
     if (high < 0 || low < 0) return std::nullopt;
-    byte = static_cast<std::uint8_t>(high << 4 | low);
+    id.bytes[i] = static_cast<std::uint8_t>(high << 4 | low);
     at += 2;
   }
   return id;

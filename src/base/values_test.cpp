@@ -5,6 +5,18 @@
 namespace cairn {
 namespace {
 
+TEST(Uuids, HaveOneTextForm) {
+  const auto id = Uuid::make();
+  EXPECT_EQ(Uuid::parse(id.text()), id);
+  EXPECT_EQ(Uuid::parse("0195D6F0-0000-7000-8000-0000000000aF")->text(), "0195d6f0-0000-7000-8000-0000000000af");
+  for (const auto* text : {"", "0195d6f0000070008000000000000000", "{0195d6f0-0000-7000-8000-0000000000}",
+                           "0195d6f0-0000-7000-8000-00000000000", "0195d6f0-0000-7000-8000-0000000000000",
+                           "0195d6f00-000-7000-8000-000000000000", "0195d6f0-0000-7000-8000-00000000-000",
+                           "-195d6f0-0000-7000-8000-000000000000", "------------------------------------",
+                           "0195d6f0-0000-7000-8000-00000000000g", "0195d6f0-0000-7000-8000-0000000000 0"})
+    EXPECT_FALSE(Uuid::parse(text)) << text;
+}
+
 TEST(Decimals, ReadAndWriteTheSameNumber) {
   for (const auto& [text, units, again] : std::vector<std::tuple<std::string, std::int64_t, std::string>>{
            {"0", 0, "0.00"}, {"-0.05", -5, "-0.05"}, {"12.5", 1250, "12.50"}, {"9.9900", 999, "9.99"}}) {
