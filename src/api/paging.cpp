@@ -49,6 +49,7 @@ std::optional<Cursor> Cursor::decode(std::string_view text) {
   if (error != std::errc{} || end != key->data() + key->size() || !uuid) return std::nullopt;
   cursor.id = *uuid;
   cursor.text_key = rest;
+  if (cursor.encode() != text) return std::nullopt;  // nobody but us spells it otherwise
   return cursor;
 }
 

@@ -197,7 +197,8 @@ void append(std::string& out, const bj::value& value) {
     case bj::kind::bool_: out += value.get_bool() ? "true" : "false"; break;
     case bj::kind::int64: fmt::format_to(write, "{}", value.get_int64()); break;
     case bj::kind::uint64: fmt::format_to(write, "{}", value.get_uint64()); break;
-    case bj::kind::double_: fmt::format_to(write, "{}", value.get_double()); break;
+    // JSONB knows no negative zero.
+    case bj::kind::double_: fmt::format_to(write, "{}", value.get_double() + 0.0); break;
     case bj::kind::string: append_string(out, {value.get_string().data(), value.get_string().size()}); break;
     case bj::kind::array: {
       char separator = '[';

@@ -15,6 +15,7 @@ std::string detail_of(std::string_view text) {
 TEST(Json, IsReadAndWrittenWithoutChange) {
   for (const std::string text : {R"({"a":[1,-2.5,true,null,"\"\\\u0001ä🕳"],"b":{}})", "[]", "18446744073709551615"})
     EXPECT_EQ(json::text(parse(text)), text);
+  EXPECT_EQ(json::text(parse("[-0,-0.0,1.0]")), "[0,0,1]");
 }
 
 TEST(Json, SaysWhereAndWhyItIsRefused) {
