@@ -85,10 +85,10 @@ struct input_of<A, Rest...> {
 };
 
 template<json::Described T>
-T decode_query(const Call& call) {
+T decode_query(const http::Request& request) {
   T query;
   json::Decoder decoder;
-  auto values = query_values(call.request);
+  auto values = query_values(request);
   boost::mp11::mp_for_each<json::members_of<T>>([&](auto member) {
     using Member = std::remove_cvref_t<decltype(query.*member.pointer)>;
     const auto given =
@@ -135,7 +135,7 @@ class Inputs {
     else if constexpr (HasBody)
       input_ = decode_body<Input>(call);
     else
-      input_ = decode_query<Input>(call);
+      input_ = decode_query<Input>(call.request);
   }
 
   template<class R, class Transaction>

@@ -1,6 +1,7 @@
 #include "base/codec.hpp"
 
 #include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
 
 namespace cairn::codec_example {
 
@@ -67,6 +68,28 @@ TEST(Codecs, WriteEveryMember) {
   std::string out;
   encode(out, row);
   EXPECT_EQ(out, R"({"name":"a\"b","budget":"-0.05","color":null})");
+}
+
+template<class T>
+void expect_there_and_back(const T& value) {
+  std::string printed;
+  encode(printed, value);
+  T back{};
+  Decoder decoder;
+  decode(decoder, parse(printed), back);
+  RC_ASSERT(decoder.ok());
+  RC_ASSERT(back == value);
+}
+
+RC_GTEST_PROP(Codecs, ReadWhatTheyWrite, (std::int64_t number, bool flag)) {
+  expect_there_and_back(number);
+  expect_there_and_back(flag);
+  expect_there_and_back(Decimal<12, 2>{number % 1'000'000'000'000});
+  expect_there_and_back(Instant{*rc::gen::inRange<std::int64_t>(-2'208'988'800'000'000, 253'402'300'800'000'000)});
+  expect_there_and_back(std::optional(Id<Draft>::make()));
+  const auto ascii = *rc::gen::container<std::string>(rc::gen::inRange<char>(1, 127));
+  expect_there_and_back(ascii);
+  expect_there_and_back(std::vector<std::string>(3, "é🕳" + ascii));
 }
 
 TEST(Schemas, RequireWhatIsAlwaysThere) {

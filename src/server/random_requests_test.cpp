@@ -14,6 +14,7 @@
 #include <map>
 #include <random>
 
+#include "api/paging.hpp"
 #include "support/record.hpp"
 #include "support/world.hpp"
 
@@ -169,6 +170,8 @@ const std::vector<std::string> junk_texts{"",
                                           "\xff",
                                           "1900-01-01T00:00:00Z",
                                           "10000-01-01T00:00:00Z",
+                                          "0195d6f0-0000-7000-8000-00000000-000",
+                                          "------------------------------------",
                                           "AAAA",
                                           "eA",
                                           repeated("x", 300),
@@ -472,12 +475,30 @@ class RandomRequests {
     for (const auto& parameter : operation.at("parameters").as_array()) {
       if (parameter.at("in") != bj::value("query") || !dice_.once_in(4)) continue;
       const std::string_view name(parameter.at("name").as_string());
-      add(name, writer_.parameter(parameter.at("schema").as_object()));
+      if (name == "cursor" && dice_.once_in(2))
+        add(name, forged_cursor());
+      else
+        add(name, writer_.parameter(parameter.at("schema").as_object()));
       if (dice_.once_in(30)) add(name, "x");
     }
     if (dice_.once_in(40)) add(dice_.one_of(junk_texts), dice_.one_of(junk_texts));
     if (dice_.once_in(100)) text += repeated("&a=b", 3'000);
     return text;
+  }
+
+  // A place that no page ever ended at.
+  std::string forged_cursor() {
+    static const std::vector<std::string> sorts{"due_date",    "-due_date",  "created_at",
+                                                "-created_at", "updated_at", "name"};
+    static const std::vector<std::int64_t> keys{
+        INT64_MIN, INT64_MIN + 1, -210'866'803'200'000'001, -1, 0, 9'223'371'331'200'000'000, INT64_MAX - 1, INT64_MAX};
+    static const std::vector<std::string> texts{"", "x", "🕳", "'", "\\", "\n", repeated("x", 900)};
+    api::Cursor cursor;
+    cursor.sort = dice_.one_of(sorts);
+    cursor.key = dice_.one_of(keys);
+    cursor.text_key = dice_.one_of(texts);
+    if (dice_.once_in(2)) cursor.id = *Uuid::parse(dice_.one_of(writer_.ids));
+    return cursor.encode();
   }
 
   std::string body(const api::Endpoint& endpoint, const bj::object& operation) {
