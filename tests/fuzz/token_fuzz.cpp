@@ -1,0 +1,35 @@
+// A token has one spelling and stands for itself only.
+#include <sodium.h>
+
+#include "fuzz/fuzz.hpp"
+#include "session/session.hpp"
+
+namespace cairn::fuzz {
+
+void run(std::string_view bytes) {
+  // As it comes in a request.
+  http::Request request;
+  request.headers.push_back({"Authorization", bytes});
+  const auto given = api::bearer(request);
+  require(given.empty() || bytes.ends_with(given), "a bearer token is the rest of its field");
+  for (const auto text : {bytes, given}) {
+    const auto token = session::Token::parse(text);
+    if (!token) continue;
+    require(token->text == text && text.starts_with("cairn_s_") && text.size() == 72, "a token is what was given");
+    session::Hash hash;
+    crypto_hash_sha256(hash.data(), reinterpret_cast<const unsigned char*>(text.data()), text.size());
+    require(token->hash == hash, "it is known by its hash");
+    auto other = token->text;
+    other.back() = other.back() == 'A' ? 'B' : 'A';
+    const auto neighbour = session::Token::parse(other);
+    require(neighbour && neighbour->user == token->user && neighbour->hash != token->hash, "the next one is another");
+  }
+
+  Uuid user;
+  std::copy_n(bytes.begin(), std::min<std::size_t>(bytes.size(), 16), reinterpret_cast<char*>(user.bytes.data()));
+  const auto made = session::Token::make(user);
+  const auto back = session::Token::parse(made.text);
+  require(back && back->user == user && back->hash == made.hash, "a token of ours is one");
+}
+
+}  // namespace cairn::fuzz
