@@ -255,20 +255,33 @@ CREATE TRIGGER projects_close_organization AFTER INSERT OR UPDATE OF visibility 
 
 -- Policies ---------------------------------------------------------------------------------------------------------------
 
--- The usual organization hides nothing, and its branch comes first: the others are then not even prepared.
+-- The usual organization hides nothing: its branch comes first and is all that is paid for. The other is a function that is
+-- not put in place, because a plan prepares every sub-select in it at each execution, whether it comes to it or not.
 -- coalesce() keeps these filters; as index conditions the planner would misjudge them (see 0005).
+CREATE FUNCTION app.sees_project(organization_id uuid, project_id uuid, visibility project_visibility) RETURNS boolean
+    LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+    RETURN coalesce(project_id = ANY (app.uuids('app.projects')), false)
+        OR visibility = 'organization' AND coalesce(organization_id = ANY (app.uuids('app.closed')), false);
+END;
+$$;
+-- A task is as visible as its project, which the select asks as the actor.
+CREATE FUNCTION app.sees_task(organization_id uuid, project_id uuid) RETURNS boolean
+    LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+    RETURN coalesce(project_id = ANY (app.uuids('app.projects')), false)
+        OR coalesce(organization_id = ANY (app.uuids('app.closed')), false)
+           AND EXISTS (SELECT FROM public.projects p WHERE p.id = project_id);
+END;
+$$;
 DROP POLICY member ON projects;
-CREATE POLICY member ON projects TO cairn_app USING (
-    coalesce(organization_id = ANY ((SELECT app.uuids('app.open'))::uuid[]), false)
-    OR coalesce(id = ANY ((SELECT app.uuids('app.projects'))::uuid[]), false)
-    OR visibility = 'organization' AND coalesce(organization_id = ANY ((SELECT app.uuids('app.closed'))::uuid[]), false));
--- A task is as visible as its project, which the inner select asks as the actor.
+CREATE POLICY member ON projects TO cairn_app
+    USING (coalesce(organization_id = ANY ((SELECT app.uuids('app.open'))::uuid[]), false)
+           OR app.sees_project(organization_id, id, visibility));
 DROP POLICY member ON tasks;
-CREATE POLICY member ON tasks TO cairn_app USING (
-    coalesce(organization_id = ANY ((SELECT app.uuids('app.open'))::uuid[]), false)
-    OR coalesce(project_id = ANY ((SELECT app.uuids('app.projects'))::uuid[]), false)
-    OR coalesce(organization_id = ANY ((SELECT app.uuids('app.closed'))::uuid[]), false)
-       AND EXISTS (SELECT FROM projects p WHERE p.id = project_id));
+CREATE POLICY member ON tasks TO cairn_app
+    USING (coalesce(organization_id = ANY ((SELECT app.uuids('app.open'))::uuid[]), false)
+           OR app.sees_task(organization_id, project_id));
 DROP POLICY member ON audit_logs;
 CREATE POLICY member ON audit_logs FOR SELECT TO cairn_app USING (
     coalesce(organization_id = ANY ((SELECT app.uuids('app.open'))::uuid[]), false)
@@ -406,7 +419,7 @@ GRANT SELECT, DELETE, INSERT (project_id, organization_id, user_id, role), UPDAT
 GRANT SELECT ON app.permissions TO cairn_app;
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA app FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION app.rights_of, app.denied_by, app.project_rights_of, app.permission, app.are_permissions,
-                          app.session_access, app.learn_access, app.uuids, app.bits, app.rights_in(uuid),
+                          app.session_access, app.learn_access, app.sees_project, app.sees_task, app.uuids, app.bits, app.rights_in(uuid),
                           app.rights_in(uuid, uuid), app.belongs_to
     TO cairn_app;
 
