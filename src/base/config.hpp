@@ -50,8 +50,8 @@ struct Config {
     Secret url;                       // of the runtime role; empty: the private PostgreSQL in data_dir
     Secret owner_url;                 // of the role that migrates; empty: `url`
     unsigned read_connections = 2;    // per core
-    unsigned commit_connections = 2;  // per core
-    unsigned write_connections = 8;   // per core
+    unsigned commit_connections = 4;  // per core
+    unsigned write_connections = 4;   // per core
   } database;
 
   struct Redis {

@@ -16,7 +16,7 @@ struct Settings {
   std::string role;      // taken on by every connection when set (`-c role=`)
   std::string application_name = "cairn";
   unsigned read_connections = 2;    // shared and pipelined; per core
-  unsigned commit_connections = 2;  // shared and pipelined, for writes of one statement; per core
+  unsigned commit_connections = 4;  // shared and pipelined, for writes of one statement; per core
   unsigned write_connections = 8;   // at most, leased one request at a time; per core; opened as needed
   unsigned queue_limit = 256;       // requests waiting on one shared connection before it refuses more
   std::chrono::milliseconds statement_deadline{5000};

@@ -149,6 +149,7 @@ inline Settings settings(unsigned reads = 1, unsigned writes = 1) {
   Settings settings;
   settings.conninfo = Server::instance().app();
   settings.read_connections = reads;
+  settings.commit_connections = 1;
   settings.write_connections = writes;
   return settings;
 }
