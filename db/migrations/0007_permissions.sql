@@ -258,7 +258,7 @@ CREATE TRIGGER projects_close_organization AFTER INSERT OR UPDATE OF visibility 
 -- The usual organization hides nothing: its branch comes first and is all that is paid for. The other is a function that is
 -- not put in place, because a plan prepares every sub-select in it at each execution, whether it comes to it or not.
 -- coalesce() keeps these filters; as index conditions the planner would misjudge them (see 0005).
-CREATE FUNCTION app.sees_project(organization_id uuid, project_id uuid, visibility project_visibility) RETURNS boolean
+CREATE FUNCTION app.shows_project(organization_id uuid, project_id uuid, visibility project_visibility) RETURNS boolean
     LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 BEGIN
     RETURN coalesce(project_id = ANY (app.uuids('app.projects')), false)
@@ -266,7 +266,7 @@ BEGIN
 END;
 $$;
 -- A task is as visible as its project, which the select asks as the actor.
-CREATE FUNCTION app.sees_task(organization_id uuid, project_id uuid) RETURNS boolean
+CREATE FUNCTION app.shows_task(organization_id uuid, project_id uuid) RETURNS boolean
     LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 BEGIN
     RETURN coalesce(project_id = ANY (app.uuids('app.projects')), false)
@@ -277,11 +277,11 @@ $$;
 DROP POLICY member ON projects;
 CREATE POLICY member ON projects TO cairn_app
     USING (coalesce(organization_id = ANY ((SELECT app.uuids('app.open'))::uuid[]), false)
-           OR app.sees_project(organization_id, id, visibility));
+           OR app.shows_project(organization_id, id, visibility));
 DROP POLICY member ON tasks;
 CREATE POLICY member ON tasks TO cairn_app
     USING (coalesce(organization_id = ANY ((SELECT app.uuids('app.open'))::uuid[]), false)
-           OR app.sees_task(organization_id, project_id));
+           OR app.shows_task(organization_id, project_id));
 DROP POLICY member ON audit_logs;
 CREATE POLICY member ON audit_logs FOR SELECT TO cairn_app USING (
     coalesce(organization_id = ANY ((SELECT app.uuids('app.open'))::uuid[]), false)
@@ -419,7 +419,7 @@ GRANT SELECT, DELETE, INSERT (project_id, organization_id, user_id, role), UPDAT
 GRANT SELECT ON app.permissions TO cairn_app;
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA app FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION app.rights_of, app.denied_by, app.project_rights_of, app.permission, app.are_permissions,
-                          app.session_access, app.learn_access, app.sees_project, app.sees_task, app.uuids, app.bits, app.rights_in(uuid),
+                          app.session_access, app.learn_access, app.shows_project, app.shows_task, app.uuids, app.bits, app.rights_in(uuid),
                           app.rights_in(uuid, uuid), app.belongs_to
     TO cairn_app;
 
