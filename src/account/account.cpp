@@ -1,7 +1,10 @@
 #include "account/account.hpp"
 
-#include <fmt/format.h>
-
+#include "account/mail_token.hpp"
+#include "account/password.hpp"
+#include "account/recovery.hpp"
+#include "account/setup.hpp"
+#include "account/totp.hpp"
 #include "api/credentials.hpp"
 #include "pg/error.hpp"
 #include "session/session.hpp"
@@ -21,11 +24,12 @@ struct Known {
   AccountId id;
   std::string password_hash;
   Status status = Status::active;
+  bool second_factor = false;
 };
-BOOST_DESCRIBE_STRUCT(Known, (), (id, password_hash, status))
+BOOST_DESCRIBE_STRUCT(Known, (), (id, password_hash, status, second_factor))
 
 const pg::Sql<Known(Email)> credentials_by_email{"account.credentials", R"sql(
-  select id, password_hash, status from app.credentials($1))sql"};
+  select id, password_hash, status, second_factor from app.login_credentials($1))sql"};
 
 const pg::Sql<void(AccountId, Email, std::string, Name, Name)> insert_account{"account.insert", R"sql(
   insert into users (id, email, password_hash, first_name, last_name) values ($1, $2, $3, $4, $5))sql"};
@@ -33,14 +37,17 @@ const pg::Sql<void(AccountId, Email, std::string, Name, Name)> insert_account{"a
 const pg::Sql<void()> insert_profile{"account.insert_profile", R"sql(
   insert into user_profiles (user_id) values (app.actor()))sql"};
 
-const pg::Sql<Account()> own_account{"account.own", R"sql(
-  select id, email, first_name, last_name, role, status, email_verified, last_login_at, created_at, updated_at, version
-  from users where id = app.actor())sql"};
-
 // One change of one row, so one entry on the record: a login, and not an update beside it.
 const pg::Sql<Account()> record_login{"account.record_login", R"sql(
   update users set last_login_at = clock_timestamp()
   where id = app.actor() and set_config('app.audit_action', 'login', true) = 'login'
+  returning id, email, first_name, last_name, role, status, email_verified, last_login_at, created_at, updated_at, version)sql"};
+
+// The same password hashed with today's parameters, which ends no session.
+const pg::Sql<Account(std::string)> record_login_rehashed{"account.record_login_rehashed", R"sql(
+  update users set last_login_at = clock_timestamp(), password_hash = $1
+  where id = app.actor() and set_config('app.audit_action', 'login', true) = 'login'
+    and set_config('app.rehash', 'true', true) = 'true'
   returning id, email, first_name, last_name, role, status, email_verified, last_login_at, created_at, updated_at, version)sql"};
 
 // The nil id stands for an account that does not exist; the address itself is not kept (it may be a password typed into
@@ -48,25 +55,20 @@ const pg::Sql<Account()> record_login{"account.record_login", R"sql(
 const pg::Sql<void(AccountId)> record_failed_login{"account.record_failed_login", R"sql(
   select app.record('login', 'users', $1, '{"outcome": "failure"}'))sql"};
 
+// Worth to know: somebody has the password.
+const pg::Sql<void(AccountId)> record_missing_code{"account.record_missing_code", R"sql(
+  select app.record('login', 'users', $1, '{"outcome": "code_missing"}'))sql"};
+
 const pg::Sql<Account(Change<Name>, Change<Name>, std::optional<std::int64_t>)> update_own{"account.update_own", R"sql(
   update users set first_name = case when $1 then $2 else first_name end,
                    last_name = case when $3 then $4 else last_name end
   where id = app.actor() and ($5::bigint is null or version = $5)
   returning id, email, first_name, last_name, role, status, email_verified, last_login_at, created_at, updated_at, version)sql"};
 
-void check_password(const Secret& password, const Config& config) {
-  const auto length = count_code_points(password.reveal()).value_or(0);
-  if (length >= config.password.min_length) return;
-  std::vector<FieldError> errors;
-  errors.emplace_back("/password", "too_short",
-                      fmt::format("must have at least {} characters", config.password.min_length));
-  throw Problem(Kind::invalid, "One member is not acceptable.").with(std::move(errors));
-}
-
 async<api::Created<Account>> create(api::Call& call, Registration draft) {
   if (!call.core.shared.config.registration.open)
     throw Problem(Kind::forbidden, "registration_closed", "This server takes no registrations; ask an administrator.");
-  check_password(draft.password, call.core.shared.config);
+  check_password(draft.password, draft.email, call.core.shared.config, "/password");
   const std::string hash = co_await call.core.shared.hasher.hash(draft.password);
 
   // A new person acts for themselves from the first row on.
@@ -74,7 +76,10 @@ async<api::Created<Account>> create(api::Call& call, Registration draft) {
   pg::Tx tx = call.core.database.write(session::as_user(call, id.value), call.deadline);
   co_await tx.run(insert_account, id, draft.email, hash, draft.first_name, draft.last_name);
   co_await tx.run(insert_profile);
+  const auto token = MailToken::make();
+  co_await send_verification(tx, call, token, draft.email);
   Account account = co_await tx.finish(own_account);
+  co_await remember(call, Purpose::verification, token.hash);
   co_return account;
 }
 
@@ -93,6 +98,13 @@ async<api::Created<Login>> login(api::Call& call, Credentials given) {
     co_await failed.finish(record_failed_login, whose);
     throw Problem(Kind::unauthenticated, "invalid_credentials", "The e-mail address or the password is wrong.");
   }
+  if (known->second_factor && !given.code) {
+    pg::Tx missing = call.write();
+    co_await missing.finish(record_missing_code, known->id);
+    throw Problem(Kind::unauthenticated, "totp_required", "Give the code of your second factor as well.");
+  }
+  std::optional<std::string> rehashed;
+  if (verdict.outdated) rehashed = co_await call.core.shared.hasher.hash(given.password);
 
   Login login;
   const auto token = session::Token::make(known->id.value);
@@ -101,7 +113,11 @@ async<api::Created<Login>> login(api::Call& call, Credentials given) {
   login.expires_at.micros += std::chrono::microseconds(call.core.shared.config.session.absolute_hours).count();
 
   pg::Tx tx = call.core.database.write(session::as_user(call, known->id.value), call.deadline);
-  login.account = co_await tx.one(record_login);
+  if (known->second_factor) co_await totp::demand(tx, given.code->str(), Kind::unauthenticated);
+  if (rehashed)
+    login.account = co_await tx.one(record_login_rehashed, *rehashed);
+  else
+    login.account = co_await tx.one(record_login);
   co_await session::begin(tx, call, token, login.expires_at);
   co_await tx.commit();
   co_await session::remember(call, token);
@@ -128,20 +144,24 @@ async<Account> edit(pg::Tx& tx, api::IfMatch match, Edit edit) {
 
 }  // namespace
 
+const pg::Sql<Account()> own_account{"account.own", R"sql(
+  select id, email, first_name, last_name, role, status, email_verified, last_login_at, created_at, updated_at, version
+  from users where id = app.actor())sql"};
+
 void mount(api::Api& api) {
   api.post("/accounts", create,
            {.id = "account.create",
             .summary = "Register",
             .allow = api::Access::anonymous,
             .location = "/me",
-            .problems = "email_taken,registration_closed",
+            .problems = "contains_email,email_taken,registration_closed,too_common,too_short",
             .rate = api::Rate::registration});
   api.post("/sessions", login,
            {.id = "session.create",
             .summary = "Log in",
             .allow = api::Access::anonymous,
             .location = "/session",
-            .problems = "invalid_credentials,cross_origin",
+            .problems = "cross_origin,invalid_code,invalid_credentials,totp_locked,totp_required",
             .rate = api::Rate::login});
   api.del("/session", logout,
           {.id = "session.remove",
@@ -150,6 +170,9 @@ void mount(api::Api& api) {
            .allow = api::Access::user});
   api.get("/me", show, {.id = "account.show", .summary = "Who am I?", .allow = api::Access::user});
   api.patch("/me", edit, {.id = "account.edit", .summary = "Change my name", .allow = api::Access::user});
+  mount_recovery(api);
+  mount_setup(api);
+  totp::mount(api);
 }
 
 }  // namespace cairn::account

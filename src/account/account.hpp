@@ -4,6 +4,7 @@
 #include "api/registry.hpp"
 #include "base/codec.hpp"
 #include "base/values.hpp"
+#include "pg/sql.hpp"
 
 namespace cairn::account {
 
@@ -43,9 +44,10 @@ struct Credentials : json::Written {
   Credentials() = default;
   Email email;
   Secret password;
+  std::optional<Text<1, 40>> code;
   std::optional<bool> cookie;
 };
-BOOST_DESCRIBE_STRUCT(Credentials, (), (email, password, cookie))
+BOOST_DESCRIBE_STRUCT(Credentials, (), (email, password, code, cookie))
 
 struct Edit : json::Written {
   Edit() = default;
@@ -61,6 +63,9 @@ struct Login : json::Read {
 };
 BOOST_DESCRIBE_STRUCT(Login, (), (token, expires_at, account))
 
+// The actor's own.
+extern const pg::Sql<Account()> own_account;
+
 void mount(api::Api& api);
 
 }  // namespace cairn::account
@@ -68,6 +73,7 @@ void mount(api::Api& api);
 namespace cairn::json {
 template<>
 inline constexpr auto member_docs<account::Credentials> = std::to_array<MemberDoc>({
+    {"code", "Of the second factor, where there is one: the app's, or a recovery code."},
     {"cookie", "For a page in a browser: the token comes as a cookie that no script can read, and not in the body."},
 });
 template<>

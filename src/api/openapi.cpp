@@ -102,6 +102,7 @@ bj::object describe_base(const Endpoint& endpoint, bool matches, bool conditiona
   // A member may be denied anything but to see.
   if (spec.allow > Access::member || (spec.allow == Access::member && !endpoint_reads(endpoint.method)))
     problem_reply(replies, "403", "Visible, but not among what the caller may do.");
+  if (names("setup_closed")) problem_reply(replies, "403", "There is no first administrator to make, or not so.");
   if (names("registration_closed")) problem_reply(replies, "403", "This server takes no registrations.");
   if (!endpoint.path_names.empty())
     problem_reply(replies, "404", "Not there, or not visible: the two are not told apart.");

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <iostream>
 
+#include "account/setup.hpp"
 #include "api/openapi.hpp"
 #include "base/config.hpp"
 #include "base/log.hpp"
@@ -130,6 +131,9 @@ int serve(const Config& config) {
   const auto address = listen.unix_path.empty() ? "http://" + listen.text() : listen.text();
   const auto taken = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begun);
   log::info("ready", {{"address", address}, {"ms", taken.count()}});
+  if (const auto token = account::open_setup(owner))
+    log::info("nobody has an account yet: who opens this address first becomes the administrator",
+              {{"address", fmt::format("{}/setup?token={}", server.shared().base_url, *token)}});
 
   std::string failure;
   try {

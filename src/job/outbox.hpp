@@ -1,6 +1,6 @@
 #pragma once
 // Mails that are owed. A mail is queued in the transaction that causes it, so it goes out if and only if that is
-// committed; a worker of any server on the database sends it (mailer.hpp).
+// committed; a worker of any server on the database sends it (worker.hpp).
 #include <chrono>
 #include <string>
 

@@ -128,7 +128,8 @@ TEST(PagesOfOthers, ChangeNothingThroughAnyEndpointThoughTheCookieComesAlong) {
     }
     EXPECT_EQ(database.digest(), before);
     const auto served = ask({own_page});
-    EXPECT_LT(served.status, 300u) << served.body;
+    EXPECT_TRUE(served.status < 300 || World::is_done_once(*endpoint)) << served.status << served.body;
+    EXPECT_NE(served.status, 403u);
     world.renew();
   }
   EXPECT_GT(asked, 20u);

@@ -84,7 +84,10 @@ TEST_F(AfterAMixedWorkload, TheRecordReplayedIsWhatIsThere) {
     for (const auto& row : database.rows(fmt::format("select id, to_jsonb(t) - 'password_hash' from {} t", table)))
       there[row[0]] = bj::parse(row[1]).as_object();
     for (auto* side : {&replayed, &there})
-      for (auto& [id, object] : *side) object.erase("updated_at");
+      for (auto& [id, object] : *side) {
+        object.erase("updated_at");
+        object.erase("password_hash");  // the record only has that it changed
+      }
     EXPECT_EQ(replayed, there) << table;
     EXPECT_FALSE(there.empty()) << table;
   }

@@ -166,7 +166,7 @@ Server::Server(Config config, Backends backends)
   site_ = std::make_unique<Site>(*shared_, cores);
   for (unsigned i = 0; i < cores; ++i) cores_.push_back(std::make_unique<Running>(*shared_, i, backends_));
   if (shared_->config.mail.deliver)
-    mailer_ = std::make_unique<job::Mailer>(database_settings(shared_->config, backends_), shared_->config);
+    worker_ = std::make_unique<job::Worker>(database_settings(shared_->config, backends_), shared_->config);
 }
 
 Server::~Server() { stop(); }
@@ -194,7 +194,7 @@ void Server::start() {
     }
   }
   asio::co_spawn(cores_.front()->core.io, cores_.front()->every_hour(), [](std::exception_ptr) {});
-  if (mailer_) mailer_->start();
+  if (worker_) worker_->start();
   publish_gauges();
 }
 
@@ -232,7 +232,7 @@ void Server::stop() {
     if (running->thread.joinable()) running->thread.join();
   }
   cores_.clear();
-  mailer_.reset();
+  worker_.reset();
 }
 
 }  // namespace cairn::server

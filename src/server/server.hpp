@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/config.hpp"
-#include "job/mailer.hpp"
+#include "job/worker.hpp"
 #include "server/site.hpp"
 
 namespace cairn::server {
@@ -20,7 +20,7 @@ struct Backends {
 };
 
 // The HTTP server: one thread per core, each with its own listener on the same port, its own connections and its own
-// session cache; and one thread that sends mails. The database must be migrated already.
+// session cache; and one thread for what may wait. The database must be migrated already.
 class Server {
  public:
   Server(Config config, Backends backends);
@@ -49,7 +49,7 @@ class Server {
   std::unique_ptr<Site> site_;
   std::uint16_t port_ = 0;
   std::vector<std::unique_ptr<Running>> cores_;
-  std::unique_ptr<job::Mailer> mailer_;  // none when other servers send the mails
+  std::unique_ptr<job::Worker> worker_;  // none when other servers do what may wait
 };
 
 }  // namespace cairn::server

@@ -9,8 +9,10 @@
 #include "api/problem_json.hpp"
 #include "audit/audit.hpp"
 #include "organization/organization.hpp"
+#include "profile/profile.hpp"
 #include "project/project.hpp"
 #include "session/session.hpp"
+#include "takeout/takeout.hpp"
 #include "task/task.hpp"
 
 namespace cairn::server {
@@ -48,6 +50,8 @@ api::Api make_api(unsigned cores) {
   session::mount(api, cores);
   account::mount(api);
   organization::mount(api);
+  profile::mount(api);
+  takeout::mount(api);
   project::mount(api);
   task::mount(api);
   audit::mount(api);

@@ -119,6 +119,7 @@ class Stack {
   // Sees everything; what it changes is on the record as the actor "test".
   Database database() const;
   const std::string& database_url() const { return sandbox_->superuser_url; }
+  const std::string& owner_url() const { return sandbox_->owner_url; }
   // The same as the runtime role, which sees nothing until it says for whom.
   Database app_database() const { return Database(sandbox_->app_url); }
 

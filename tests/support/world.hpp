@@ -23,7 +23,10 @@ class World {
   // A body that the endpoint accepts; empty for endpoints without one. An endpoint that needs one and is not known here
   // fails the test.
   std::string body(const api::Endpoint& endpoint) const;
+  // `who` of this world stands for anybody like them: what is_done_once() is done by a new person each time.
   Reply call(const api::Endpoint& endpoint, Client& who) const;
+  // What one can do once in a life, or needs a token or code that body() cannot know.
+  static bool is_done_once(const api::Endpoint& endpoint);
   // Makes a new organization with the same people, a new project and a new task: the old ones may be gone. Who
   // ended a session gets a new one.
   void renew();
@@ -34,6 +37,8 @@ class World {
   std::string organization, project, task, user;  // the ids; `user` is a member whom nobody here acts as
 
  private:
+  Reply call_once(const api::Endpoint& endpoint) const;
+
   const Stack& stack_;
   std::string name_;
   unsigned organizations_ = 0;

@@ -9,15 +9,15 @@
 
 namespace cairn::job {
 
-// Sends what is queued in app.mails, on a thread and a connection of its own: SMTP may take a minute. Several servers
-// may work on one queue; each mail is leased to one of them at a time. What fails is tried again, later and later,
-// until nobody needs it any more.
-class Mailer {
+// Does what may wait, on a thread and a connection of its own: sends what is queued in app.mails (SMTP may take a
+// minute) and takes off the record what is still there of people who left. Several servers may work side by side; each
+// mail is leased to one of them at a time. What fails is tried again, later and later, until nobody needs it any more.
+class Worker {
  public:
-  Mailer(pg::Settings database, const Config& config);
-  ~Mailer();  // stop()
-  Mailer(const Mailer&) = delete;
-  Mailer& operator=(const Mailer&) = delete;
+  Worker(pg::Settings database, const Config& config);
+  ~Worker();  // stop()
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
 
   // Returns when the database can be used; throws when it cannot.
   void start();
@@ -28,6 +28,7 @@ class Mailer {
  private:
   async<> work();
   async<bool> send_next();
+  async<> redact();
 
   boost::asio::io_context io_{1};
   pg::Pool database_;
@@ -36,6 +37,7 @@ class Mailer {
   std::atomic<bool> stopped_{false};
   bool away_ = false;   // the database, which was said
   bool woken_ = false;  // since it last looked
+  std::chrono::steady_clock::time_point redacted_{};
   std::thread thread_;
 };
 

@@ -1,4 +1,4 @@
-#include "job/mailer.hpp"
+#include "job/worker.hpp"
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/executor_work_guard.hpp>
@@ -21,6 +21,7 @@ namespace asio = boost::asio;
 // Longer than a transfer may take, so that a mail in progress is nobody else's.
 constexpr std::int64_t lease_seconds = 120;
 constexpr std::chrono::seconds poll_interval{1};
+constexpr std::chrono::minutes redaction_interval{1};
 constexpr std::int64_t first_retry = 15, last_retry = 60 * 60;
 
 struct Taken {
@@ -43,10 +44,12 @@ const pg::Sql<void(Uuid)> mail_done{"job.mail_done", "select app.mail_done($1)"}
 const pg::Sql<bool(Uuid, std::string, std::int64_t)> mail_failed{"job.mail_failed", R"sql(
   select app.mail_failed($1, $2, make_interval(secs => $3::bigint)))sql"};
 
+const pg::Sql<bool()> redact_some{"job.redact_some", "select app.redact_some()"};
+
 // The workers of this process.
 struct Workers {
   std::mutex mutex;
-  std::vector<Mailer*> alive;
+  std::vector<Worker*> alive;
 };
 Workers& workers() {
   static Workers instance;
@@ -78,12 +81,12 @@ void wake() {
   for (auto* worker : workers().alive) worker->wake();
 }
 
-Mailer::Mailer(pg::Settings database, const Config& config)
+Worker::Worker(pg::Settings database, const Config& config)
     : database_(io_, only_writing(std::move(database))), pause_(io_), sender_(config) {}
 
-Mailer::~Mailer() { stop(); }
+Worker::~Worker() { stop(); }
 
-void Mailer::start() {
+void Worker::start() {
   auto begun = std::make_shared<std::promise<void>>();
   auto result = begun->get_future();
   const auto done = [begun](std::exception_ptr error) {
@@ -109,7 +112,7 @@ void Mailer::start() {
   workers().alive.push_back(this);
 }
 
-void Mailer::stop() {
+void Worker::stop() {
   {
     const std::lock_guard lock(workers().mutex);
     std::erase(workers().alive, this);
@@ -120,21 +123,26 @@ void Mailer::stop() {
   thread_.join();
 }
 
-void Mailer::wake() {
+void Worker::wake() {
   asio::post(io_, [this] {
     woken_ = true;
     pause_.cancel();
   });
 }
 
-async<> Mailer::work() {
+async<> Worker::work() {
   while (!stopped_) {
     bool more = false;
     try {
       more = co_await send_next();
+      const auto now = std::chrono::steady_clock::now();
+      if (!more && (woken_ || now - redacted_ >= redaction_interval)) {
+        co_await redact();
+        redacted_ = now;
+      }
       away_ = false;
     } catch (const std::exception& error) {
-      if (!std::exchange(away_, true)) log::warn("mails cannot be read from the database", {{"cause", error.what()}});
+      if (!std::exchange(away_, true)) log::warn("no mail can be sent without the database", {{"cause", error.what()}});
     }
     if (more || stopped_ || std::exchange(woken_, false)) continue;
     pause_.expires_after(poll_interval);
@@ -144,8 +152,15 @@ async<> Mailer::work() {
   co_await database_.close();
 }
 
+async<> Worker::redact() {
+  for (bool more = true; more && !stopped_;) {
+    pg::Tx tx = database_.write();
+    more = co_await tx.finish(redact_some);
+  }
+}
+
 // Whether there was one.
-async<bool> Mailer::send_next() {
+async<bool> Worker::send_next() {
   pg::Tx taking = database_.write();
   const auto mail = co_await taking.maybe_finish(take_mail, lease_seconds);
   if (!mail) co_return false;
