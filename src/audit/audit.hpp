@@ -23,12 +23,12 @@ struct Entry : json::Read {
   std::optional<Uuid> user_id;
   std::optional<std::string> actor;
   std::optional<organization::OrganizationId> organization_id;
-  std::optional<std::string> request_id, ip_address, user_agent;
+  std::optional<std::string> request_id, ip_address, user_agent, event, outcome;
   std::optional<RawJson> old_values, new_values;
 };
 BOOST_DESCRIBE_STRUCT(Entry, (),
                       (id, created_at, action, entity_type, entity_id, user_id, actor, organization_id, request_id,
-                       ip_address, user_agent, old_values, new_values))
+                       ip_address, user_agent, event, outcome, old_values, new_values))
 
 struct Filter : api::PageQuery {
   Filter() = default;
@@ -50,6 +50,8 @@ inline constexpr auto member_docs<audit::Entry> = std::to_array<MemberDoc>(
      {"user_id", "Who did it; null when the server or an operator did."},
      {"actor", "The name of who did it when it was no person, such as migration."},
      {"request_id", "All changes of one request carry the same."},
+     {"event", "What happened to an account beside a change of it, such as second_factor_added."},
+     {"outcome", "Of a login that did not succeed: failure, or code_missing after the right password."},
      {"old_values", "Before: of an update the members that changed, of a delete all of them."},
      {"new_values", "After: of an update the members that changed, of a create all of them."}});
 }  // namespace cairn::json

@@ -153,6 +153,24 @@ TEST_F(ConfigFiles, RefusesValuesThatContradictEachOther) {
                                HasSubstr("CAIRN_DATABASE__OWNER_URL: database.owner_url needs database.url")));
 }
 
+TEST_F(ConfigFiles, RefusesMailThatCouldNotBeSentOrNotSafely) {
+  const auto mail = [&](std::string_view settings) {
+    sources_.file = write("mail.toml", "[mail]\n" + std::string(settings));
+    return problem();
+  };
+  const std::string good = "url = 'smtp://mail.example:587'\nfrom = 'Cairn <cairn@example.org>'\n";
+  EXPECT_EQ(mail(good), "none");
+  EXPECT_EQ(mail("url = 'smtps://mail.example'\nfrom = 'cairn@example.org'\nuser = 'u'\npassword = 'p'"), "none");
+  EXPECT_EQ(mail(good + "user = 'u'\npassword = 'p'"), "none");
+  EXPECT_THAT(mail("url = 'smtp://mail.example'"), HasSubstr("mail.url needs mail.from"));
+  EXPECT_THAT(mail(good + "user = 'u'"), HasSubstr("need each other"));
+  EXPECT_THAT(mail(good + "user = 'u'\npassword = 'p'\nrequire_tls = false"), HasSubstr("needs mail.require_tls"));
+  for (const auto* url : {"mail.example", "http://mail.example", "smtp://", "smtp://u:p@mail.example", "smtp://a/b"})
+    EXPECT_THAT(mail("from = 'a@b.example'\nurl = '" + std::string(url) + "'"), HasSubstr("mail.url must be")) << url;
+  for (const auto* from : {"cairn", "Cairn", "a@b.example, c@d.example", "A <a@b.example> <c@d.example"})
+    EXPECT_THAT(mail("from = '" + std::string(from) + "'"), HasSubstr("mail.from")) << from;
+}
+
 TEST_F(ConfigFiles, ReadsASecretFromTheFileThatItsVariableNames) {
   sources_.environment.emplace_back("CAIRN_DATABASE__URL_FILE", write("url", "postgres://db/cairn\n"));
   EXPECT_EQ(load(sources_).database.url.reveal(), "postgres://db/cairn");
