@@ -31,8 +31,8 @@ BOOST_DESCRIBE_STRUCT(Known, (), (id, password_hash, status, second_factor))
 const pg::Sql<Known(Email)> credentials_by_email{"account.credentials", R"sql(
   select id, password_hash, status, second_factor from app.login_credentials($1))sql"};
 
-const pg::Sql<void(AccountId, Email, std::string, Name, Name)> insert_account{"account.insert", R"sql(
-  insert into users (id, email, password_hash, first_name, last_name) values ($1, $2, $3, $4, $5))sql"};
+const pg::Sql<void(AccountId, Email, std::string, Name, Name, bool)> insert_account{"account.insert", R"sql(
+  insert into users (id, email, password_hash, first_name, last_name, email_verified) values ($1, $2, $3, $4, $5, $6))sql"};
 
 const pg::Sql<void()> insert_profile{"account.insert_profile", R"sql(
   insert into user_profiles (user_id) values (app.actor()))sql"};
@@ -74,8 +74,7 @@ async<api::Created<Account>> create(api::Call& call, Registration draft) {
   // A new person acts for themselves from the first row on.
   const auto id = AccountId::make();
   pg::Tx tx = call.core.database.write(session::as_user(call, id.value), call.deadline);
-  co_await tx.run(insert_account, id, draft.email, hash, draft.first_name, draft.last_name);
-  co_await tx.run(insert_profile);
+  co_await insert(tx, id, draft.email, hash, draft.first_name, draft.last_name, false);
   const auto token = MailToken::make();
   co_await send_verification(tx, call, token, draft.email);
   Account account = co_await tx.finish(own_account);
@@ -143,6 +142,12 @@ async<Account> edit(pg::Tx& tx, api::IfMatch match, Edit edit) {
 }
 
 }  // namespace
+
+async<> insert(pg::Tx& tx, AccountId id, Email email, std::string password_hash, Name first_name, Name last_name,
+               bool verified) {
+  co_await tx.run(insert_account, id, email, password_hash, first_name, last_name, verified);
+  co_await tx.run(insert_profile);
+}
 
 const pg::Sql<Account()> own_account{"account.own", R"sql(
   select id, email, first_name, last_name, role, status, email_verified, last_login_at, created_at, updated_at, version

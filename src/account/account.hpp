@@ -63,6 +63,10 @@ struct Login : json::Read {
 };
 BOOST_DESCRIBE_STRUCT(Login, (), (token, expires_at, account))
 
+// Makes the account that the actor of `tx` is to be. `verified`: its address is proven already.
+async<> insert(pg::Tx& tx, AccountId id, Email email, std::string password_hash, Name first_name, Name last_name,
+               bool verified);
+
 // The actor's own.
 extern const pg::Sql<Account()> own_account;
 

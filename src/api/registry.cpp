@@ -104,6 +104,11 @@ void set_location(Call& call, std::string id) {
   std::string location(call.endpoint->spec.location);
   if (location.empty()) return;
   if (const auto at = location.find("{id}"); at != std::string::npos) location.replace(at, 4, id);
+  for (std::size_t i = 0; i < call.endpoint->path_names.size(); ++i) {
+    const auto name = "{" + call.endpoint->path_names[i] + "}";
+    if (const auto at = location.find(name); at != std::string::npos)
+      location.replace(at, name.size(), call.path_values[i]);
+  }
   call.response.add_header("Location", std::string(prefix) + location);
 }
 

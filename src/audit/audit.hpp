@@ -8,7 +8,7 @@ namespace cairn::audit {
 
 // The tables whose changes are on the record, and sessions, which begin and end there.
 BOOST_DEFINE_ENUM_CLASS(EntityType, users, user_profiles, organizations, user_organizations, projects, project_members,
-                        tasks, sessions)
+                        tasks, invitations, sessions)
 
 struct Entry;
 using EntryId = Id<Entry>;

@@ -387,6 +387,8 @@ async<> remove_member(pg::Tx& tx, OrganizationId id, AccountId user, api::IfMatc
 
 }  // namespace
 
+async<Organization> find(pg::Reader& tx, OrganizationId id) { return tx.one(by_id, id); }
+
 void mount(api::Api& api) {
   using api::Access;
   api.post("/organizations", create,
@@ -448,6 +450,7 @@ void mount(api::Api& api) {
            .problems = "last_owner,stale"});
 
   mount_permissions(api);
+  mount_invitations(api);
 }
 
 }  // namespace cairn::organization

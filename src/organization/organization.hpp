@@ -102,6 +102,10 @@ BOOST_DESCRIBE_STRUCT(MemberEdit, (), (role, permissions))
 
 void mount(api::Api& api);
 void mount_permissions(api::Api& api);
+void mount_invitations(api::Api& api);
+
+// As the actor of `tx` sees it; throws Problem (not_found) when they do not.
+async<Organization> find(pg::Reader& tx, OrganizationId id);
 
 // Ends, step by step and on the record as the actor "purge", the organizations that were deleted too long ago to be
 // restored.

@@ -49,7 +49,7 @@ class AfterAMixedWorkload : public testing::Test {
   }
 
   const std::vector<std::string> tables{"users",    "user_profiles",   "organizations", "user_organizations",
-                                        "projects", "project_members", "tasks"};
+                                        "projects", "project_members", "tasks",         "invitations"};
   Stack stack;
   std::vector<std::string> tokens;
   support::Database database = stack.database();

@@ -95,7 +95,7 @@ TEST_F(TheRuntimeRole, ReadsNothingBeforeItSaysForWhom) {
       EXPECT_NE(database.value(count), "0") << row[0] << " is empty, which shows nothing";
     }
   }
-  EXPECT_EQ(tables, 10u);
+  EXPECT_EQ(tables, 11u);
 }
 
 TEST_F(TheRuntimeRole, WritesNothingBeforeItSaysForWhom) {

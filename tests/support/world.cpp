@@ -26,6 +26,7 @@ World::World(const Stack& stack, std::string name) : stack_(stack), name_(std::m
   for (std::size_t i = 0; i < roles.size(); ++i) people_[i] = stack_.person(fmt::format("{}.{}", name_, roles[i]));
   user = text_of(stack_.person(name_ + ".target")->get("/me"), "id");
   stack_.person(name_ + ".newcomer");
+  host_ = stack_.person(name_ + ".host");
   manager_ = text_of(people_[1]->get("/me"), "id");
   renew();
 }
@@ -57,6 +58,17 @@ void World::renew() {
   project = created(owner.post("/organizations/" + organization + "/projects", R"({"name":"Bridge"})"));
   created(owner.post("/projects/" + project + "/members", fmt::format(R"({{"user_id":"{}","role":"viewer"}})", user)),
           "user_id");
+  invitation = created(owner.post("/organizations/" + organization + "/invitations",
+                                  fmt::format(R"({{"email":"{}.invited@example.org"}})", name_)));
+  const auto elsewhere = created(host_->post(
+      "/organizations", fmt::format(R"({{"name":"Elsewhere","slug":"{}-host-{}"}})", name_, organizations_)));
+  const auto invited = [&](const std::string& email) {
+    const auto link = created(
+        host_->post("/organizations/" + elsewhere + "/invitations", fmt::format(R"({{"email":"{}"}})", email)), "link");
+    return link.substr(link.rfind('=') + 1);
+  };
+  token_ = invited(Stack::email(name_ + ".owner"));
+  guest_token_ = invited(Stack::email(fmt::format("{}.guest{}", name_, organizations_)));
   task = created(owner.post("/projects/" + project + "/tasks", R"({"title":"Dig"})"));
 }
 
@@ -65,6 +77,7 @@ std::string World::id_of(std::string_view path_name) const {
   if (path_name == "project") return project;
   if (path_name == "task") return task;
   if (path_name == "user") return user;
+  if (path_name == "invitation") return invitation;
   ADD_FAILURE() << "no example of a " << path_name;
   return {};
 }
@@ -90,6 +103,12 @@ std::string World::body(const api::Endpoint& endpoint) const {
   if (id == "organization.create") return fmt::format(R"({{"name":"Made","slug":"{}-made-{}"}})", name_, count);
   if (id == "organization.edit") return R"({"description":"changed"})";
   if (id == "organization.transfer") return fmt::format(R"({{"user_id":"{}"}})", user);
+  if (id == "invitation.create") return fmt::format(R"({{"email":"{}.{}@example.org"}})", name_, count);
+  if (id == "invitation.accept") return fmt::format(R"({{"token":"{}"}})", token_);
+  if (id == "invitation.preview") return fmt::format(R"({{"token":"{}"}})", guest_token_);
+  if (id == "invitation.register")
+    return fmt::format(R"({{"token":"{}","password":"{}","first_name":"New","last_name":"Guest"}})", guest_token_,
+                       Stack::password);
   if (id == "member.add") return fmt::format(R"({{"email":"{}"}})", Stack::email(name_ + ".newcomer"));
   if (id == "member.edit") return R"({"role":"manager"})";
   if (id == "project.create") return R"({"name":"Tower","budget":"10.50"})";

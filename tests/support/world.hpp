@@ -34,7 +34,7 @@ class World {
   // The id that stands for a {name} of a path.
   std::string id_of(std::string_view path_name) const;
 
-  std::string organization, project, task, user;  // the ids; `user` is a member whom nobody here acts as
+  std::string organization, project, task, invitation, user;  // the ids; `user` is a member whom nobody here acts as
 
  private:
   Reply call_once(const api::Endpoint& endpoint) const;
@@ -44,6 +44,8 @@ class World {
   unsigned organizations_ = 0;
   std::array<std::unique_ptr<Client>, 4> people_;  // member to owner
   std::string manager_;                            // the manager's id
+  std::unique_ptr<Client> host_;                   // who invites these people elsewhere
+  std::string token_, guest_token_;                // of invitations of the owner and of somebody new
 };
 
 std::string_view method_of(const api::Endpoint& endpoint);
