@@ -231,9 +231,13 @@ def make_sessions(cairn, file):
         for number in range(1, 201):
             user = user_of(number)
             token = "cairn_s_" + base64url(user.bytes + hashlib.sha256(f"bench{number}".encode()).digest())
-            rows.append(f"('\\x{hashlib.sha256(token.encode()).hexdigest()}', '{user}', now() + interval '23 hours')")
+            rows.append(f"('\\x{hashlib.sha256(token.encode()).hexdigest()}'::bytea, '{user}'::uuid, "
+                        "now() + interval '23 hours')")
             tokens.write(f"{number} {token}\n")
-    cairn.psql(DATABASE, input="INSERT INTO app.sessions (token_hash, user_id, expires_at) VALUES " + ",".join(rows))
+    cairn.psql(DATABASE, input="WITH s (token_hash, user_id, expires_at) AS (VALUES " + ",".join(rows) + "), d AS ("
+               "INSERT INTO app.devices (user_id, expires_at) SELECT user_id, expires_at FROM s RETURNING id, user_id) "
+               "INSERT INTO app.sessions (token_hash, user_id, device_id, expires_at) "
+               "SELECT token_hash, user_id, d.id, expires_at FROM s JOIN d USING (user_id)")
 
 
 def make_jwts(file):

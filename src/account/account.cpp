@@ -7,7 +7,6 @@
 #include "account/totp.hpp"
 #include "api/credentials.hpp"
 #include "pg/error.hpp"
-#include "session/session.hpp"
 
 namespace cairn::account {
 namespace {
@@ -106,31 +105,14 @@ async<api::Created<Login>> login(api::Call& call, Credentials given) {
   if (verdict.outdated) rehashed = co_await call.core.shared.hasher.hash(given.password);
 
   Login login;
-  const auto token = session::Token::make(known->id.value);
-  if (!in_cookie) login.token = token.text;
-  login.expires_at = Instant::now();
-  login.expires_at.micros += std::chrono::microseconds(call.core.shared.config.session.absolute_hours).count();
-
   pg::Tx tx = call.core.database.write(session::as_user(call, known->id.value), call.deadline);
   if (known->second_factor) co_await totp::demand(tx, given.code->str(), Kind::unauthenticated);
   if (rehashed)
     login.account = co_await tx.one(record_login_rehashed, *rehashed);
   else
     login.account = co_await tx.one(record_login);
-  co_await session::begin(tx, call, token, login.expires_at);
-  co_await tx.commit();
-  co_await session::remember(call, token);
-  call.identity.user = known->id.value;
-  if (in_cookie) api::set_session_cookie(call, token.text);
+  static_cast<session::Tokens&>(login) = co_await session::begin(tx, call, known->id.value, in_cookie);
   co_return login;
-}
-
-async<> logout(api::Call& call) {
-  const auto token = session::presented(call);
-  pg::Tx tx = call.write();
-  co_await session::end(tx, "logout");
-  co_await session::forget(call, token);
-  if (call.by_cookie) api::clear_session_cookie(call);
 }
 
 async<Account> show(pg::ReadTx& tx) { return tx.one(own_account); }
@@ -168,11 +150,6 @@ void mount(api::Api& api) {
             .location = "/session",
             .problems = "cross_origin,invalid_code,invalid_credentials,totp_locked,totp_required",
             .rate = api::Rate::login});
-  api.del("/session", logout,
-          {.id = "session.remove",
-           .summary = "Log out",
-           .description = "Ends this session only.",
-           .allow = api::Access::user});
   api.get("/me", show, {.id = "account.show", .summary = "Who am I?", .allow = api::Access::user});
   api.patch("/me", edit, {.id = "account.edit", .summary = "Change my name", .allow = api::Access::user});
   mount_recovery(api);

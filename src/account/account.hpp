@@ -5,6 +5,7 @@
 #include "base/codec.hpp"
 #include "base/values.hpp"
 #include "pg/sql.hpp"
+#include "session/session.hpp"
 
 namespace cairn::account {
 
@@ -55,13 +56,11 @@ struct Edit : json::Written {
 };
 BOOST_DESCRIBE_STRUCT(Edit, (), (first_name, last_name))
 
-struct Login : json::Read {
+struct Login : session::Tokens {
   Login() = default;
-  std::optional<std::string> token;
-  Instant expires_at;
   Account account;
 };
-BOOST_DESCRIBE_STRUCT(Login, (), (token, expires_at, account))
+BOOST_DESCRIBE_STRUCT(Login, (session::Tokens), (account))
 
 // Makes the account that the actor of `tx` is to be. `verified`: its address is proven already.
 async<> insert(pg::Tx& tx, AccountId id, Email email, std::string password_hash, Name first_name, Name last_name,
@@ -81,9 +80,5 @@ inline constexpr auto member_docs<account::Credentials> = std::to_array<MemberDo
     {"cookie", "For a page in a browser: the token comes as a cookie that no script can read, and not in the body."},
 });
 template<>
-inline constexpr auto member_docs<account::Login> = std::to_array<MemberDoc>({
-    {"token",
-     "Send it as `Authorization: Bearer <token>`. It is shown once and stored nowhere. Null when it is in a cookie."},
-    {"expires_at", "The token ends then at the latest, and earlier when it is not used for an hour."},
-});
+inline constexpr auto member_docs<account::Login> = member_docs<session::Tokens>;
 }  // namespace cairn::json

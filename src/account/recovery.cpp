@@ -44,7 +44,7 @@ const pg::Sql<void(std::string)> update_password{"account.update_password", R"sq
   update users set password_hash = $1 where id = app.actor())sql"};
 
 const pg::Sql<Instant()> session_end{"account.session_end", R"sql(
-  select expires_at from app.sessions where id = current_setting('app.session_id')::uuid)sql"};
+  select max(expires_at) from app.sessions where device_id = current_setting('app.session_id')::uuid)sql"};
 
 const pg::Sql<bool()> is_verified{"account.is_verified", "select email_verified from users where id = app.actor()"};
 
@@ -117,7 +117,6 @@ async<> reset(api::Call& call, Reset given) {
 }
 
 async<> change_password(api::Call& call, PasswordChange given) {
-  const auto token = session::presented(call);
   const auto email = co_await again(call, std::move(given.current_password), "/current_password");
   check_password(given.new_password, email, call.core.shared.config, "/new_password");
   const std::string password = co_await call.core.shared.hasher.hash(std::move(given.new_password));
@@ -125,7 +124,7 @@ async<> change_password(api::Call& call, PasswordChange given) {
   const auto end = co_await tx.one(session_end);
   // It ends every session by trigger. This one goes on: it is begun anew, to end when it would have ended.
   co_await tx.run(update_password, password);
-  co_await session::begin(tx, call, token, end);
+  co_await session::resume(tx, call, end);
   co_await send_notice(tx, call, email, "Your password was changed", "the password of your account was changed");
   co_await tx.commit();
 }

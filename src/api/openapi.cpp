@@ -96,12 +96,13 @@ bj::object describe_base(const Endpoint& endpoint, bool matches, bool conditiona
   problem_reply(replies, "400", "Malformed.");
   const auto names = [&](std::string_view code) { return spec.problems.find(code) != std::string_view::npos; };
   if (spec.allow != Access::anonymous) problem_reply(replies, "401", "No valid token.");
-  if (names("invalid_credentials")) problem_reply(replies, "401", "Not the right credentials.");
-  if ((spec.allow != Access::anonymous && !endpoint_reads(endpoint.method)) || names("cross_origin"))
-    problem_reply(replies, "403", "With a cookie, but not from a page of this server.");
-  // A member may be denied anything but to see.
-  if (spec.allow > Access::member || (spec.allow == Access::member && !endpoint_reads(endpoint.method)))
-    problem_reply(replies, "403", "Visible, but not among what the caller may do.");
+  if (names("invalid_credentials") || names("invalid_refresh_token"))
+    problem_reply(replies, "401", "Not the right credentials.");
+  if (spec.allow != Access::anonymous)
+    problem_reply(replies, "403",
+                  "Visible, but not among what the caller or the API token may do; or with a cookie, but not from "
+                  "a page of this server.");
+  if (names("cross_origin")) problem_reply(replies, "403", "With a cookie, but not from a page of this server.");
   if (names("setup_closed")) problem_reply(replies, "403", "There is no first administrator to make, or not so.");
   if (names("registration_closed")) problem_reply(replies, "403", "This server takes no registrations.");
   if (!endpoint.path_names.empty())
@@ -182,7 +183,8 @@ std::string openapi(const Api& api, std::string_view base_url) {
       {"components",
        {{"schemas", std::move(schemas)},
         {"securitySchemes",
-         {{"bearer", {{"type", "http"}, {"scheme", "bearer"}, {"description", "The token that login returns."}}},
+         {{"bearer",
+           {{"type", "http"}, {"scheme", "bearer"}, {"description", "The token that login returns, or an API token."}}},
           {"cookie",
            {{"type", "apiKey"},
             {"in", "cookie"},

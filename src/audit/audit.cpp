@@ -10,7 +10,8 @@ using organization::Standing;
 
 #define CAIRN_ENTRY_COLUMNS                                                                                            \
   "select t.id, t.created_at, t.action::text as action, t.entity_type, t.entity_id, t.user_id, "                       \
-  "t.metadata->>'actor' as actor, t.organization_id, t.metadata->>'request_id' as request_id, "                        \
+  "(t.metadata->>'token')::uuid as token_id, t.metadata->>'actor' as actor, t.organization_id, "                       \
+  "t.metadata->>'request_id' as request_id, "                                                                          \
   "host(t.ip_address) as ip_address, t.user_agent, t.metadata->>'event' as event, t.metadata->>'outcome' as outcome, " \
   "t.old_values, t.new_values from audit_logs t "
 #define CAIRN_ENTRY_FILTERS                                                                            \

@@ -136,9 +136,16 @@ const Row rows[] = {
     {{"session.idle_minutes", "number", "How long a session lives without use", false},
      CAIRN_SLOT(session.idle_minutes),
      {1, 60 * 24 * 365}},
+    {{"session.refresh_hours", "number", "How long a device stays logged in by refresh tokens", false},
+     CAIRN_SLOT(session.refresh_hours),
+     {1, 24 * 365}},
     {{"session.max_per_user", "number", "Devices a user may be signed in on; the oldest goes first", false},
      CAIRN_SLOT(session.max_per_user),
      {1, 1000}},
+
+    {{"api_token.max_days", "number", "How long an API token lives at most", false},
+     CAIRN_SLOT(api_token.max_days),
+     {1, 10 * 365}},
 
     {{"password.min_length", "number", "Fewest characters of a new password", false},
      CAIRN_SLOT(password.min_length),

@@ -80,8 +80,13 @@ struct Config {
   struct Session {
     std::chrono::hours absolute_hours{24};
     std::chrono::minutes idle_minutes{60};
+    std::chrono::hours refresh_hours{30 * 24};
     unsigned max_per_user = 10;
   } session;
+
+  struct ApiToken {
+    unsigned max_days = 365;
+  } api_token;
 
   struct Password {
     unsigned min_length = 15;  // characters

@@ -42,7 +42,7 @@ const pg::Family<Organization> mine_deleted{"organization.mine_deleted",
                                             R"sql(
   select t.id, t.name, t.slug, t.description, t.logo_url, t.website_url, t.industry, t.size, t.status, t.settings,
          'owner'::organization_role as role, t.created_at, t.updated_at, t.deleted_at, t.version
-  from app.deleted_organizations() t where true)sql",
+  from app.deleted_organizations() t where t.id = coalesce(app.token_organization(), t.id))sql",
                                             {},
                                             {{"name", "t.name"}, {"created_at", "t.created_at"}}};
 

@@ -1,7 +1,6 @@
 // How often one may call, over real HTTP and counted in a real Redis.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <signal.h>
 
 #include <charconv>
 #include <thread>
@@ -43,23 +42,6 @@ Quota quota(const Reply& reply) {
 
 std::vector<std::string> keys(const std::string& pattern) { return support::redis({"KEYS", pattern}); }
 int ttl(const std::string& key) { return std::stoi(support::redis({"TTL", key}).at(0)); }
-
-// This process's Redis, silent for as long as it lives.
-class Frozen {
- public:
-  Frozen() {
-    const auto info = support::redis({"INFO", "server"}).at(0);
-    const auto at = info.find("process_id:") + 11;
-    std::from_chars(info.data() + at, info.data() + info.size(), pid_);
-    if (pid_ <= 1 || kill(pid_, SIGSTOP) != 0) throw std::runtime_error("Redis cannot be stopped");
-  }
-  Frozen(const Frozen&) = delete;
-  Frozen& operator=(const Frozen&) = delete;
-  ~Frozen() { kill(pid_, SIGCONT); }
-
- private:
-  pid_t pid_ = 0;
-};
 
 class Limits : public testing::Test {
  protected:
@@ -216,7 +198,7 @@ TEST_F(Limits, HoldOnEachNodeWhileRedisIsSilent) {
   support::redis({"FLUSHALL"});
   const auto wrong = [](Client& client) { return client.post("/sessions", credentials("nobody")); };
   {
-    const Frozen frozen;
+    const support::FrozenRedis frozen;
     // One has used up one login of its own.
     const auto here = hammer({&one}, 4, 5, wrong);
     EXPECT_LE(here, 10u);

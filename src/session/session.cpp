@@ -1,18 +1,20 @@
 #include "session/session.hpp"
 
-#include <sodium.h>
-
 #include <algorithm>
+#include <cstdlib>
 
-#include "base/json.hpp"
+#include "api/credentials.hpp"
+#include "pg/error.hpp"
 #include "redis/keys.hpp"
+#include "session/api_token.hpp"
 
 namespace cairn::session {
 namespace {
 
-constexpr std::string_view token_prefix = "cairn_s_";
-constexpr std::size_t token_bytes = 16 + 32, token_characters = 64;
 constexpr std::chrono::seconds touch_interval{60};
+
+const pg::Constraint no_new_token{"refresh_tokens_user_id_active", Kind::unauthenticated, "invalid_refresh_token", "",
+                                  "This refresh token is not valid, or no longer; log in again."};
 
 // The preludes: nothing is set unless the session lives and what we remember of the person is still so. Read-only
 // requests need to know who asks and what that person may do; a write also tells the record from where and for which
@@ -52,8 +54,8 @@ const pg::Sql<bool(Hash, std::int64_t, std::string, std::string, std::string, st
          and set_config('app.request_id', $11, true) is not null
   from app.live_sessions where token_hash = $1)sql"};
 
-const pg::Sql<Access(Hash)> access_of_session{"session.access", R"sql(
-  select user_id, access_version, coalesce(open, '') as open, coalesce(rights, '') as rights,
+const pg::Sql<SessionAccess(Hash)> access_of_session{"session.access", R"sql(
+  select user_id, session_id, created_at, access_version, coalesce(open, '') as open, coalesce(rights, '') as rights,
          coalesce(closed, '') as closed, coalesce(closed_rights, '') as closed_rights,
          coalesce(projects, '') as projects, coalesce(project_rights, '') as project_rights
   from app.session_access($1))sql"};
@@ -66,75 +68,203 @@ const pg::Sql<std::string(std::string, std::string, std::string)> enter_as_nobod
   select set_config('app.system', 'anonymous', true) || set_config('app.ip', $1, true) ||
          set_config('app.user_agent', $2, true) || set_config('app.request_id', $3, true))sql"};
 
-const pg::Sql<void(Hash, Instant, std::string, std::string)> insert_session{"session.insert", R"sql(
-  insert into app.sessions (token_hash, user_id, expires_at, ip_address, user_agent)
+// The beginning of a device, and what follows with each refresh. The token of before lives on for as long as a refresh
+// may be repeated, for requests that are under way.
+const pg::Sql<void(Uuid, Instant, std::string, std::string)> insert_device{"session.insert_device", R"sql(
+  insert into app.devices (id, user_id, expires_at, ip_address, user_agent)
   values ($1, app.actor(), $2, nullif($3, '')::inet, nullif($4, '')))sql"};
 
-const pg::Sql<void(std::int64_t)> end_oldest{"session.end_oldest", R"sql(
-  delete from app.sessions where id in
-    (select id from app.sessions where user_id = app.actor() order by created_at desc, id offset $1))sql"};
+const pg::Sql<void(Instant, std::string, std::string)> insert_device_again{"session.insert_device_again", R"sql(
+  insert into app.devices (id, user_id, expires_at, ip_address, user_agent)
+  values (current_setting('app.session_id')::uuid, app.actor(), $1, nullif($2, '')::inet, nullif($3, '')))sql"};
 
-const pg::Sql<void()> end_own{"session.end_own", R"sql(
-  delete from app.sessions where id = current_setting('app.session_id')::uuid)sql"};
+const pg::Sql<void(Hash, Instant)> insert_session_again{"session.insert_again", R"sql(
+  insert into app.sessions (token_hash, user_id, device_id, expires_at)
+  values ($1, app.actor(), current_setting('app.session_id')::uuid, $2))sql"};
 
-const pg::Sql<void(std::string)> record_logout{"session.record_logout", R"sql(
-  select app.record('logout', 'sessions', current_setting('app.session_id')::uuid, jsonb_build_object('reason', $1::text)))sql"};
+const pg::Sql<Instant(Hash, Uuid, Instant)> insert_session{"session.insert", R"sql(
+  with past as (
+    update app.sessions set expires_at = least(expires_at, now() + interval '10 seconds')
+    where device_id = $2 and expires_at > now()),
+  gone as (delete from app.sessions where device_id = $2 and expires_at <= now())
+  insert into app.sessions (token_hash, user_id, device_id, expires_at) values ($1, app.actor(), $2, $3)
+  returning expires_at)sql"};
 
-async<api::Identity> authenticated(Cache& cache, api::Call& call, std::string_view text, bool anew) {
-  const auto token = Token::parse(text);
-  if (!token) throw Problem(Kind::unauthenticated, "This token is not valid, or no longer.");
-  const auto access = co_await cache.check(call, *token, anew);
-  api::Identity identity = identify(call, *token, *access);
-  co_return identity;
-}
+const pg::Sql<void(Uuid, std::optional<Uuid>, std::string)> add_refresh_token{"session.add_refresh_token", R"sql(
+  select app.add_refresh_token($1, $2, $3))sql"};
+
+struct Used {
+  Used() = default;
+  Uuid user_id, device_id, token_id;
+  Hash salt{};
+  Instant expires_at;
+  bool rotated = false, reused = false;
+};
+BOOST_DESCRIBE_STRUCT(Used, (), (user_id, device_id, token_id, salt, expires_at, rotated, reused))
+
+const pg::Sql<Used(std::string)> use_refresh_token{"session.use_refresh_token", R"sql(
+  select user_id, device_id, token_id, salt, expires_at, rotated, reused
+  from app.use_refresh_token($1, interval '10 seconds'))sql"};
+
+const pg::Sql<Instant(Hash)> session_expiry{"session.expiry", R"sql(
+  select expires_at from app.live_sessions where token_hash = $1)sql"};
+
+const pg::Sql<Uuid(std::int64_t)> end_oldest{"session.end_oldest", R"sql(
+  delete from app.devices where user_id = app.actor() and (expires_at <= now() or id in
+    (select id from app.devices where user_id = app.actor() order by created_at desc, id offset $1))
+  returning id)sql"};
+
+// The ends that people and the server make, each on the record in the statement that makes it.
+const pg::Sql<Uuid()> end_own{"session.end_own", R"sql(
+  with ended as (delete from app.devices where id = current_setting('app.session_id')::uuid returning id)
+  select e.id from ended e cross join lateral app.record('logout', 'sessions', e.id, '{"reason": "logout"}') r)sql"};
+
+const pg::Sql<Uuid(SessionId)> end_one{"session.end_one", R"sql(
+  with ended as (delete from app.devices where id = $1 returning id)
+  select e.id from ended e cross join lateral app.record('logout', 'sessions', e.id, '{"reason": "revoked"}') r)sql"};
+
+const pg::Sql<Uuid()> end_others{"session.end_others", R"sql(
+  with ended as (delete from app.devices
+                 where user_id = app.actor() and id <> current_setting('app.session_id')::uuid returning id)
+  select e.id from ended e cross join lateral app.record('logout', 'sessions', e.id, '{"reason": "revoked"}') r)sql"};
+
+// The device may go on with its refresh token.
+const pg::Sql<void()> end_idle{"session.end_idle", R"sql(
+  with ended as (delete from app.sessions where device_id = current_setting('app.session_id')::uuid returning device_id)
+  select from (select distinct device_id as id from ended) e
+  cross join lateral app.record('logout', 'sessions', e.id, '{"reason": "idle"}') r)sql"};
+
+const pg::Sql<Session(Hash)> own_sessions{"session.own", R"sql(
+  select d.id, coalesce(d.id = (select session_id from app.live_sessions where token_hash = $1), false) as current,
+         d.created_at, d.expires_at, null::timestamptz as last_seen, host(d.ip_address) as ip_address, d.user_agent
+  from app.devices d where d.user_id = app.actor() and d.expires_at > now() order by d.created_at desc, d.id)sql"};
 
 std::int64_t unix_now() {
   return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
+Instant after(std::chrono::microseconds time) {
+  auto instant = Instant::now();
+  instant.micros += time.count();
+  return instant;
+}
+
+// The value is the second it was last seen; the key lives as long as a session can.
+async<> remember(api::Call& call, const Uuid& user, const Uuid& device) {
+  const auto redis_key = redis::keys::user_session(user);
+  const auto field = device.text();
+  const auto now = unix_now();
+  co_await call.core.redis.command("HSET", redis_key, field, now);
+  co_await call.core.redis.command("EXPIRE", redis_key, redis::ttl::session);
+}
+
+async<> forget(api::Call& call, const Uuid& user, const std::vector<Uuid>& devices) {
+  if (devices.empty()) co_return;
+  std::vector<std::string> words{"HDEL", redis::keys::user_session(user)};
+  for (const auto& device : devices) words.push_back(device.text());
+  const std::vector<std::string_view> parts(words.begin(), words.end());
+  co_await call.core.redis.command(parts);
+}
+
+[[noreturn]] void refuse_token() { throw Problem(Kind::unauthenticated, "This token is not valid, or no longer."); }
+
+// -- endpoints
+
+async<> logout(api::Call& call, pg::Tx& tx) {
+  const auto ended = co_await tx.all(end_own);
+  co_await tx.commit();
+  co_await forget(call, *call.identity.user, ended);
+  if (call.by_cookie) api::clear_session_cookie(call);
+}
+
+async<api::Page<Session>> list(api::Call& call, pg::ReadTx& tx) {
+  const auto token = Token::parse(call.token);
+  api::Page<Session> page;
+  page.data = co_await tx.all(own_sessions, token->hash);
+  const auto redis_key = redis::keys::user_session(*call.identity.user);
+  const auto seen = co_await call.core.redis.command("HGETALL", redis_key);
+  if (!seen) co_return page;
+  for (std::size_t i = 0; i + 1 < seen->elements.size(); i += 2) {
+    for (auto& session : page.data) {
+      if (session.id.text() != seen->elements[i].text) continue;
+      const auto second = std::strtoll(seen->elements[i + 1].text.c_str(), nullptr, 10);
+      session.last_seen = Instant{second * 1'000'000};
+    }
+  }
+  co_return page;
+}
+
+async<> remove(api::Call& call, pg::Tx& tx, SessionId id) {
+  const auto ended = co_await tx.all(end_one, id);
+  if (ended.empty()) throw Problem(Kind::not_found);
+  co_await tx.commit();
+  co_await forget(call, *call.identity.user, ended);
+}
+
+async<> remove_others(api::Call& call, pg::Tx& tx) {
+  const auto ended = co_await tx.all(end_others);
+  co_await tx.commit();
+  co_await forget(call, *call.identity.user, ended);
+}
+
+// The successors follow from the token that is presented, so whoever repeats the request gets the same, and nothing
+// that could be stolen is kept for them.
+async<Tokens> refresh(api::Call& call, pg::Tx& tx, Refresh given) {
+  const auto token = Token::parse(given.refresh_token.reveal());
+  std::optional<Used> used;
+  if (token && token->use == Use::refresh) used = co_await tx.maybe(use_refresh_token, hex(token->hash));
+  if (!used)
+    throw Problem(Kind::unauthenticated, "invalid_refresh_token",
+                  "This refresh token is not valid, or no longer; log in again.");
+  call.identity.user = used->user_id;
+  if (used->reused) {
+    co_await tx.commit();
+    const std::vector<Uuid> ended(1, used->device_id);
+    co_await forget(call, used->user_id, ended);
+    throw Problem(Kind::unauthenticated, "refresh_token_reused",
+                  "This refresh token was used before, so one of the two users is a thief: log in again.");
+  }
+
+  const auto session = Token::derive(Use::session, *token, used->salt);
+  const auto successor = Token::derive(Use::refresh, *token, used->salt);
+  Tokens tokens;
+  tokens.token = session.text;
+  tokens.refresh_token = successor.text;
+  tokens.refresh_expires_at = used->expires_at;
+  if (used->rotated) {
+    const auto expires = std::min(after(call.core.shared.config.session.absolute_hours), used->expires_at);
+    tokens.expires_at = co_await tx.one(insert_session, session.hash, used->device_id, expires);
+    co_await tx.run(add_refresh_token, used->device_id, used->token_id, hex(successor.hash));
+  } else {
+    const auto expires = co_await tx.maybe(session_expiry, session.hash);
+    if (!expires) refuse_token();
+    tokens.expires_at = *expires;
+  }
+  co_await tx.commit();
+  // Before the reply, so that nobody takes the new session for an idle one.
+  co_await remember(call, used->user_id, used->device_id);
+  co_return tokens;
+}
+
+struct Caches {
+  Cache sessions;
+  ApiTokens api_tokens;
+};
+
+async<api::Identity> authenticated(Caches& caches, api::Call& call, std::string_view text, bool anew) {
+  const auto token = Token::parse(text);
+  if (!token || token->use == Use::refresh) refuse_token();
+  api::Identity identity;
+  if (token->use == Use::api) {
+    identity = co_await caches.api_tokens.authenticate(call, *token, anew);
+  } else {
+    const auto access = co_await caches.sessions.check(call, *token, anew);
+    identity = identify(call, *token, *access);
+  }
+  co_return identity;
+}
+
 }  // namespace
-
-std::string hex(const Hash& hash) {
-  std::string text(hash.size() * 2 + 1, '\0');
-  sodium_bin2hex(text.data(), text.size(), hash.data(), hash.size());
-  text.pop_back();
-  return text;
-}
-
-Token Token::make(const Uuid& user) {
-  std::array<unsigned char, token_bytes> raw;
-  std::copy(user.bytes.begin(), user.bytes.end(), raw.begin());
-  randombytes_buf(raw.data() + 16, 32);
-  std::array<char, token_characters + 1> encoded;
-  sodium_bin2base64(encoded.data(), encoded.size(), raw.data(), raw.size(), sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-  Token token;
-  token.text = std::string(token_prefix) + encoded.data();
-  token.user = user;
-  crypto_hash_sha256(token.hash.data(), reinterpret_cast<const unsigned char*>(token.text.data()), token.text.size());
-  return token;
-}
-
-std::optional<Token> Token::parse(std::string_view text) {
-  if (text.size() != token_prefix.size() + token_characters || !text.starts_with(token_prefix)) return std::nullopt;
-  std::array<unsigned char, token_bytes> raw;
-  std::size_t length = 0;
-  const auto encoded = text.substr(token_prefix.size());
-  if (sodium_base642bin(raw.data(), raw.size(), encoded.data(), encoded.size(), nullptr, &length, nullptr,
-                        sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0 ||
-      length != raw.size())
-    return std::nullopt;
-  Token token;
-  token.text = text;
-  std::copy_n(raw.begin(), 16, token.user.bytes.begin());
-  crypto_hash_sha256(token.hash.data(), reinterpret_cast<const unsigned char*>(text.data()), text.size());
-  return token;
-}
-
-Token presented(const api::Call& call) {
-  auto token = Token::parse(call.token);
-  if (!token) throw Problem(Kind::unauthenticated);
-  return std::move(*token);
-}
 
 api::Identity identify(const api::Call& call, const Token& token, const Access& access) {
   api::Identity identity;
@@ -171,33 +301,40 @@ api::Identity nobody(const api::Call& call) {
   return identity;
 }
 
-async<> begin(pg::Tx& tx, const api::Call& call, const Token& token, Instant expires) {
-  co_await tx.run(insert_session, token.hash, expires, call.address, call.user_agent);
-  co_await tx.run(end_oldest, std::int64_t{call.core.shared.config.session.max_per_user});
-}
+async<Tokens> begin(pg::Tx& tx, api::Call& call, Uuid user, bool in_cookie) {
+  const auto& limits = call.core.shared.config.session;
+  const auto device = Uuid::make();
+  const auto session = Token::make(user), refresh = Token::make(user, Use::refresh);
+  const std::int64_t most = limits.max_per_user;
+  Tokens tokens;
+  tokens.expires_at = after(limits.absolute_hours);
+  if (!in_cookie) {
+    tokens.token = session.text;
+    tokens.refresh_token = refresh.text;
+    tokens.refresh_expires_at = after(limits.refresh_hours);
+    tokens.expires_at = std::min(tokens.expires_at, *tokens.refresh_expires_at);
+  }
 
-async<> remember(api::Call& call, const Token& token) {
-  const auto redis_key = redis::keys::user_session(token.user);
-  const auto field = hex(token.hash);
-  // The value is the second it was last seen; the key lives as long as a session can.
-  const auto now = unix_now();
-  co_await call.core.redis.command("HSET", redis_key, field, now);
-  co_await call.core.redis.command("EXPIRE", redis_key, redis::ttl::session);
-}
-
-async<> forget(api::Call& call, const Token& token) {
-  const auto redis_key = redis::keys::user_session(token.user);
-  const auto field = hex(token.hash);
-  co_await call.core.redis.command("HDEL", redis_key, field);
-}
-
-async<> end(pg::Tx& tx, std::string reason) {
-  co_await tx.run(end_own);
-  co_await tx.run(record_logout, reason);
+  const auto last = tokens.refresh_expires_at.value_or(tokens.expires_at);
+  co_await tx.run(insert_device, device, last, call.address, call.user_agent);
+  co_await tx.one(insert_session, session.hash, device, tokens.expires_at);
+  if (tokens.refresh_token) co_await tx.run(add_refresh_token, device, std::nullopt, hex(refresh.hash));
+  const auto ended = co_await tx.all(end_oldest, most);
   co_await tx.commit();
+  co_await forget(call, user, ended);
+  co_await remember(call, user, device);
+  call.identity.user = user;
+  if (in_cookie) api::set_session_cookie(call, session.text);
+  co_return tokens;
 }
 
-async<std::shared_ptr<const Access>> Cache::check(api::Call& call, const Token& token, bool anew) {
+async<> resume(pg::Tx& tx, const api::Call& call, Instant expires) {
+  const auto token = Token::parse(call.token);
+  co_await tx.run(insert_device_again, expires, call.address, call.user_agent);
+  co_await tx.run(insert_session_again, token->hash, expires);
+}
+
+async<std::shared_ptr<const SessionAccess>> Cache::check(api::Call& call, const Token& token, bool anew) {
   const auto now = std::chrono::steady_clock::now();
   const auto found = entries_.find(token.hash);
   if (found != entries_.end() && !anew && now - found->second.seen < touch_interval) co_return found->second.access;
@@ -207,24 +344,24 @@ async<std::shared_ptr<const Access>> Cache::check(api::Call& call, const Token& 
   auto learnt = co_await tx.maybe(access_of_session, token.hash);
   if (!learnt) {
     entries_.erase(token.hash);
-    throw Problem(Kind::unauthenticated, "This token is not valid, or no longer.");
+    refuse_token();
   }
-  auto access = std::make_shared<const Access>(std::move(*learnt));
+  auto access = std::make_shared<const SessionAccess>(std::move(*learnt));
   if (!anew) {
     const auto redis_key = redis::keys::user_session(token.user);
-    const auto field = hex(token.hash);
+    const auto field = access->session_id.text();
     const auto reply = co_await call.core.redis.command("HGET", redis_key, field);
-    // Redis away or emptied ends nobody's session.
+    // Redis away, emptied or behind the times ends nobody's session before its time.
     if (reply && reply->type == redis::Reply::Type::string) {
-      const std::chrono::seconds idle(unix_now() - std::strtoll(reply->text.c_str(), nullptr, 10));
+      const std::int64_t seen = std::strtoll(reply->text.c_str(), nullptr, 10);
+      const std::chrono::seconds idle(unix_now() - std::max(seen, access->created_at.micros / 1'000'000));
       if (idle > call.core.shared.config.session.idle_minutes) {
         pg::Tx ending = call.core.database.write(as_session(call, token, *access), call.deadline);
-        co_await end(ending, "idle");
-        co_await session::forget(call, token);
+        co_await ending.finish(end_idle);
         throw Problem(Kind::unauthenticated, "session_expired", "This session was idle for too long; log in again.");
       }
     }
-    co_await remember(call, token);
+    co_await remember(call, token.user, access->session_id);
   }
   if (entries_.size() >= capacity) entries_.clear();
   auto& entry = entries_[token.hash];
@@ -234,11 +371,37 @@ async<std::shared_ptr<const Access>> Cache::check(api::Call& call, const Token& 
 }
 
 void mount(api::Api& api, unsigned cores) {
-  auto caches = std::make_shared<std::vector<Cache>>(cores);
+  auto caches = std::make_shared<std::vector<Caches>>(cores);
   auto authenticate = [caches](api::Call& call, std::string_view text, bool anew) -> async<api::Identity> {
     return authenticated((*caches)[call.core.number], call, text, anew);
   };
   api.authenticate_with(std::move(authenticate), [](api::Call& call) { return nobody(call); });
+
+  api.post(
+      "/sessions/refresh", refresh,
+      {.id = "session.refresh",
+       .summary = "Stay logged in",
+       .description = "A refresh token is used once: it gives a new session token and the refresh token to use next. "
+                      "Whoever repeats the request within ten seconds gets the same pair. Used again later, it logs "
+                      "the device out.",
+       .allow = api::Access::anonymous,
+       .problems = "invalid_refresh_token,refresh_token_reused",
+       .rate = api::Rate::token});
+  api.del("/session", logout,
+          {.id = "session.remove",
+           .summary = "Log out",
+           .description = "Ends this session only, and its refresh token.",
+           .allow = api::Access::user});
+  api.get("/me/sessions", list,
+          {.id = "session.list", .summary = "The devices I am logged in on", .allow = api::Access::user});
+  api.del("/me/sessions", remove_others,
+          {.id = "session.remove_others",
+           .summary = "Log out everywhere else",
+           .description = "Ends all sessions but the one that asks. API tokens stay.",
+           .allow = api::Access::user});
+  api.del("/me/sessions/{session}", remove,
+          {.id = "session.remove_one", .summary = "Log one device out", .allow = api::Access::user});
+  mount_api_tokens(api);
 }
 
 }  // namespace cairn::session

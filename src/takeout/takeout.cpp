@@ -29,7 +29,13 @@ const pg::Sql<RawJson()> sessions{"takeout.sessions", R"sql(
   select coalesce(jsonb_agg(jsonb_build_object(
            'id', id, 'created_at', created_at, 'expires_at', expires_at, 'ip_address', host(ip_address),
            'user_agent', user_agent) order by created_at), '[]')
-  from app.sessions where user_id = app.actor())sql"};
+  from app.devices where user_id = app.actor())sql"};
+
+const pg::Sql<RawJson()> api_tokens{"takeout.api_tokens", R"sql(
+  select coalesce(jsonb_agg(jsonb_build_object(
+           'id', id, 'name', name, 'scopes', scopes, 'organization_id', organization_id, 'created_at', created_at,
+           'expires_at', expires_at) order by created_at), '[]')
+  from app.api_tokens where user_id = app.actor())sql"};
 
 const pg::Sql<Row(Uuid)> tasks{"takeout.tasks", R"sql(
   select t.id, t.created_at as at, to_jsonb(t) as row
@@ -81,6 +87,7 @@ async<Export> make(pg::ReadTx& tx, api::Call& call) {
   made.profile = co_await tx.one(own_profile);
   made.memberships = co_await tx.one(memberships);
   made.sessions = co_await tx.one(sessions);
+  made.api_tokens = co_await tx.one(api_tokens);
 
   Rows mine;
   for (;;) {

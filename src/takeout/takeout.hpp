@@ -10,10 +10,11 @@ struct Export : json::Read {
   Instant exported_at;
   account::Account account;
   profile::Profile profile;
-  RawJson memberships, sessions, tasks, record;
+  RawJson memberships, sessions, api_tokens, tasks, record;
   bool complete = true;
 };
-BOOST_DESCRIBE_STRUCT(Export, (), (exported_at, account, profile, memberships, sessions, tasks, record, complete))
+BOOST_DESCRIBE_STRUCT(Export, (),
+                      (exported_at, account, profile, memberships, sessions, api_tokens, tasks, record, complete))
 
 void mount(api::Api& api);
 
@@ -24,6 +25,7 @@ template<>
 inline constexpr auto member_docs<takeout::Export> = std::to_array<MemberDoc>(
     {{"memberships", "My organizations, with my role in each."},
      {"sessions", "Where I am logged in."},
+     {"api_tokens", "What programs act in my name."},
      {"tasks", "That I made or that are assigned to me, in the organizations I am a member of."},
      {"record", "What I did, and what was done to my account, newest first."},
      {"complete", "False where tasks and record are more than 32 MiB: their lists have the rest."}});

@@ -15,7 +15,10 @@ void run(std::string_view bytes) {
   for (const auto text : {bytes, given}) {
     const auto token = session::Token::parse(text);
     if (!token) continue;
-    require(token->text == text && text.starts_with("cairn_s_") && text.size() == 72, "a token is what was given");
+    const std::string_view prefix = token->use == session::Use::session   ? "cairn_s_"
+                                    : token->use == session::Use::refresh ? "cairn_r_"
+                                                                          : "cairn_t_";
+    require(token->text == text && text.starts_with(prefix) && text.size() == 72, "a token is what was given");
     session::Hash hash;
     crypto_hash_sha256(hash.data(), reinterpret_cast<const unsigned char*>(text.data()), text.size());
     require(token->hash == hash, "it is known by its hash");

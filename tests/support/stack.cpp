@@ -6,6 +6,7 @@
 #include <hiredis/hiredis.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <boost/json/array.hpp>
@@ -160,6 +161,14 @@ std::vector<std::string> redis(const std::vector<std::string>& command) {
     add(*reply);
   return found;
 }
+
+FrozenRedis::FrozenRedis() {
+  const auto info = redis({"INFO", "server"}).at(0);
+  const auto at = info.find("process_id:") + 11;
+  std::from_chars(info.data() + at, info.data() + info.size(), pid_);
+  if (pid_ <= 1 || kill(pid_, SIGSTOP) != 0) throw std::runtime_error("Redis cannot be stopped");
+}
+FrozenRedis::~FrozenRedis() { kill(pid_, SIGCONT); }
 
 void Client::disconnect() {
   if (socket_ >= 0) close(std::exchange(socket_, -1));

@@ -61,6 +61,18 @@ class Sandbox {
 // What the process's Redis answers to a command: a string, the elements of an array, a number as text; nothing for nil.
 std::vector<std::string> redis(const std::vector<std::string>& command);
 
+// This process's Redis, silent for as long as it lives.
+class FrozenRedis {
+ public:
+  FrozenRedis();
+  FrozenRedis(const FrozenRedis&) = delete;
+  FrozenRedis& operator=(const FrozenRedis&) = delete;
+  ~FrozenRedis();
+
+ private:
+  int pid_ = 0;
+};
+
 // A blocking HTTP/1.1 client with one kept-alive connection to 127.0.0.1. Every reply is held against the contract: one
 // that the server's own description does not have fails the test that is running.
 class Client {

@@ -20,6 +20,12 @@ std::string created(const Reply& reply, std::string_view member = "id") {
   return text_of(reply, member);
 }
 
+bool lists(Client& client, const std::string& list, const std::string& id) {
+  for (const auto& row : client.all(list))
+    if (text_of(row, "id") == id) return true;
+  return false;
+}
+
 }  // namespace
 
 World::World(const Stack& stack, std::string name) : stack_(stack), name_(std::move(name)) {
@@ -40,14 +46,23 @@ Client& World::as(api::Access role) const {
   }
 }
 
+Reply World::log_in(std::string_view role) const {
+  return stack_.client().post(
+      "/sessions", fmt::format(R"({{"email":"{}.{}@example.org","password":"{}"}})", name_, role, Stack::password));
+}
+
 void World::renew() {
   auto& owner = *people_[3];
   for (std::size_t i = 0; i < roles.size(); ++i)
-    if (people_[i]->get("/me").status == 401)
-      people_[i]->token =
-          created(stack_.client().post("/sessions", fmt::format(R"({{"email":"{}.{}@example.org","password":"{}"}})",
-                                                                name_, roles[i], Stack::password)),
-                  "token");
+    if (people_[i]->get("/me").status == 401) people_[i]->token = created(log_in(roles[i]), "token");
+  if (!lists(owner, "/me/sessions", session)) {
+    const auto other = stack_.with_token(created(log_in("owner"), "token"));
+    for (const auto& row : other->all("/me/sessions"))
+      if (text_of(row, "current") == "true") session = text_of(row, "id");
+  }
+  if (!lists(owner, "/me/tokens", api_token))
+    api_token = created(owner.post("/me/tokens", R"({"name":"robot","scopes":["read"]})"));
+  refresh_token = created(log_in("target"), "refresh_token");
   organization = created(
       owner.post("/organizations", fmt::format(R"({{"name":"{0}","slug":"{0}-{1}"}})", name_, ++organizations_)));
   for (const auto role : {"member", "manager", "admin", "target"})
@@ -78,6 +93,8 @@ std::string World::id_of(std::string_view path_name) const {
   if (path_name == "task") return task;
   if (path_name == "user") return user;
   if (path_name == "invitation") return invitation;
+  if (path_name == "session") return session;
+  if (path_name == "token") return api_token;
   ADD_FAILURE() << "no example of a " << path_name;
   return {};
 }
@@ -99,6 +116,8 @@ std::string World::body(const api::Endpoint& endpoint) const {
                        name_, count, Stack::password);
   if (id == "session.create")
     return fmt::format(R"({{"email":"{}","password":"{}"}})", Stack::email(name_ + ".owner"), Stack::password);
+  if (id == "session.refresh") return fmt::format(R"({{"refresh_token":"{}"}})", refresh_token);
+  if (id == "token.create") return R"({"name":"robot","scopes":["read","write_tasks"]})";
   if (id == "account.edit") return fmt::format(R"({{"first_name":"Name {}"}})", count);
   if (id == "organization.create") return fmt::format(R"({{"name":"Made","slug":"{}-made-{}"}})", name_, count);
   if (id == "organization.edit") return R"({"description":"changed"})";

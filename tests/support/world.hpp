@@ -28,16 +28,19 @@ class World {
   // What one can do once in a life, or needs a token or code that body() cannot know.
   static bool is_done_once(const api::Endpoint& endpoint);
   // Makes a new organization with the same people, a new project and a new task: the old ones may be gone. Who
-  // ended a session gets a new one.
+  // ended a session gets a new one, and so for tokens.
   void renew();
 
   // The id that stands for a {name} of a path.
   std::string id_of(std::string_view path_name) const;
 
   std::string organization, project, task, invitation, user;  // the ids; `user` is a member whom nobody here acts as
+  std::string session, api_token;                             // of the owner, whose other device and API token they are
+  std::string refresh_token;                                  // of `user`, not used yet
 
  private:
   Reply call_once(const api::Endpoint& endpoint) const;
+  Reply log_in(std::string_view role) const;
 
   const Stack& stack_;
   std::string name_;

@@ -1,0 +1,79 @@
+#include "session/token.hpp"
+
+#include <sodium.h>
+
+#include <algorithm>
+
+namespace cairn::session {
+namespace {
+
+constexpr std::array<std::string_view, 3> prefixes{"cairn_s_", "cairn_r_", "cairn_t_"};  // in the order of Use
+constexpr std::size_t id_bytes = 16, token_bytes = id_bytes + 32, token_characters = 64;
+
+std::string_view prefix_of(Use use) { return prefixes[static_cast<std::size_t>(use)]; }
+const unsigned char* bytes(std::string_view text) { return reinterpret_cast<const unsigned char*>(text.data()); }
+
+Hash sha256(std::string_view text) {
+  Hash hash;
+  crypto_hash_sha256(hash.data(), bytes(text), text.size());
+  return hash;
+}
+
+Token encoded(Use use, const Uuid& user, const std::array<unsigned char, 32>& secret) {
+  std::array<unsigned char, token_bytes> raw;
+  std::copy(user.bytes.begin(), user.bytes.end(), raw.begin());
+  std::copy(secret.begin(), secret.end(), raw.begin() + id_bytes);
+  std::array<char, token_characters + 1> text;
+  sodium_bin2base64(text.data(), text.size(), raw.data(), raw.size(), sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+  Token token;
+  token.use = use;
+  token.text = std::string(prefix_of(use)) + text.data();
+  token.user = user;
+  token.hash = sha256(token.text);
+  return token;
+}
+
+}  // namespace
+
+std::string hex(const Hash& hash) {
+  std::string text(hash.size() * 2 + 1, '\0');
+  sodium_bin2hex(text.data(), text.size(), hash.data(), hash.size());
+  text.pop_back();
+  return text;
+}
+
+Token Token::make(const Uuid& user, Use use) {
+  std::array<unsigned char, 32> secret;
+  randombytes_buf(secret.data(), secret.size());
+  return encoded(use, user, secret);
+}
+
+Token Token::derive(Use use, const Token& from, const Hash& salt) {
+  crypto_auth_hmacsha256_state state;
+  crypto_auth_hmacsha256_init(&state, salt.data(), salt.size());
+  for (const auto part : {std::string_view(from.text), prefix_of(use)})
+    crypto_auth_hmacsha256_update(&state, bytes(part), part.size());
+  std::array<unsigned char, crypto_auth_hmacsha256_BYTES> secret;
+  crypto_auth_hmacsha256_final(&state, secret.data());
+  return encoded(use, from.user, secret);
+}
+
+std::optional<Token> Token::parse(std::string_view text) {
+  const auto prefix = std::ranges::find_if(prefixes, [&](std::string_view known) { return text.starts_with(known); });
+  if (prefix == prefixes.end() || text.size() != prefix->size() + token_characters) return std::nullopt;
+  std::array<unsigned char, token_bytes> raw;
+  std::size_t length = 0;
+  const auto code = text.substr(prefix->size());
+  if (sodium_base642bin(raw.data(), raw.size(), code.data(), code.size(), nullptr, &length, nullptr,
+                        sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0 ||
+      length != raw.size())
+    return std::nullopt;
+  Token token;
+  token.use = static_cast<Use>(prefix - prefixes.begin());
+  token.text = text;
+  std::copy_n(raw.begin(), id_bytes, token.user.bytes.begin());
+  token.hash = sha256(text);
+  return token;
+}
+
+}  // namespace cairn::session
