@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <vector>
 
@@ -73,8 +74,11 @@ struct Builder {
       if (exponent > limits.exponent)
         return refuse(fmt::format("number exponents must be within {}", limits.exponent), ec);
     }
-    number.clear();
     return true;
+  }
+  bool put_number(bj::value value, bj::error_code& ec) {
+    number.clear();
+    return put(std::move(value), ec);
   }
 
   bool on_document_begin(bj::error_code&) { return true; }
@@ -102,14 +106,18 @@ struct Builder {
     return number.size() <= limits.number_characters || number_ok({}, ec);
   }
   bool on_int64(std::int64_t value, bj::string_view last, bj::error_code& ec) {
-    return number_ok(last, ec) && put(value, ec);
+    return number_ok(last, ec) && put_number(value, ec);
   }
   bool on_uint64(std::uint64_t value, bj::string_view last, bj::error_code& ec) {
-    return number_ok(last, ec) && put(value, ec);
+    return number_ok(last, ec) && put_number(value, ec);
   }
-  bool on_double(double value, bj::string_view last, bj::error_code& ec) {
+  bool on_double(double, bj::string_view last, bj::error_code& ec) {
     if (!number_ok(last, ec)) return false;
-    return std::isfinite(value) ? put(value, ec) : refuse("a number is out of range", ec);
+    double value = 0;  // Boost 1.81's own is a neighbour of the right one now and then
+    const auto error = std::from_chars(number.data(), number.data() + number.size(), value).ec;
+    // What is smaller would be printed with an exponent that we do not take.
+    const bool fits = error == std::errc{} && (value == 0 || std::abs(value) >= 1e-308);
+    return fits ? put_number(value, ec) : refuse("a number is out of range", ec);
   }
   bool on_bool(bool value, bj::error_code& ec) { return put(value, ec); }
   bool on_null(bj::error_code& ec) { return put(nullptr, ec); }

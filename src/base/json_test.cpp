@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
 namespace cairn::json {
 namespace {
 
@@ -16,6 +18,9 @@ TEST(Json, IsReadAndWrittenWithoutChange) {
   for (const std::string text : {R"({"a":[1,-2.5,true,null,"\"\\\u0001ä🕳"],"b":{}})", "[]", "18446744073709551615"})
     EXPECT_EQ(json::text(parse(text)), text);
   EXPECT_EQ(json::text(parse("[-0,-0.0,1.0]")), "[0,0,1]");
+  for (const std::string text : {"123456789012345678900617.0", "18446744073709551615e-1", "1.7976931348623157e308",
+                                 "2.2250738585072011e-308", "0.1", "9007199254740993.0"})
+    EXPECT_EQ(parse("[" + text + "]").at(0), std::strtod(text.c_str(), nullptr)) << text;
 }
 
 TEST(Json, SaysWhereAndWhyItIsRefused) {
@@ -24,6 +29,7 @@ TEST(Json, SaysWhereAndWhyItIsRefused) {
   EXPECT_NE(detail_of(std::string(33, '[') + std::string(33, ']')).find("nested deeper"), std::string::npos);
   EXPECT_EQ(detail_of(std::string(32, '[') + std::string(32, ']')), "");
   EXPECT_NE(detail_of("[1e309]"), "");
+  EXPECT_NE(detail_of("[0.01e-308]"), "");
   EXPECT_NE(detail_of("[1e131071]").find("exponents"), std::string::npos);
   EXPECT_NE(detail_of("[" + std::string(41, '1') + "]").find("40 characters"), std::string::npos);
   EXPECT_NE(detail_of(R"(["\u0000"])").find("NUL"), std::string::npos);

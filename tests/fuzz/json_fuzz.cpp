@@ -4,6 +4,8 @@
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
 
+#include <cmath>
+
 #include "base/codec.hpp"
 #include "fuzz/fuzz.hpp"
 
@@ -41,9 +43,12 @@ BOOST_DESCRIBE_STRUCT(Everything, (),
 
 std::string_view view(const bj::string& text) { return {text.data(), text.size()}; }
 
-// Numbers by value: 1 and 1.0 print alike.
+// Numbers by value, as 1 and 1.0 print alike, and nearly, as Boost's own parser rounds to a neighbour now and then.
 bool same(const bj::value& a, const bj::value& b) {
-  if (a.is_number() && b.is_number()) return a.to_number<double>() == b.to_number<double>();
+  if (a.is_number() && b.is_number()) {
+    const auto x = a.to_number<double>(), y = b.to_number<double>();
+    return x == y || std::abs(x - y) <= std::abs(x) * 1e-15;
+  }
   if (a.kind() != b.kind()) return false;
   if (const auto* array = a.if_array())
     return std::equal(array->begin(), array->end(), b.get_array().begin(), b.get_array().end(), same);

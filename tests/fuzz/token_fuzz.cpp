@@ -1,6 +1,7 @@
 // A token has one spelling and stands for itself only.
 #include <sodium.h>
 
+#include "api/credentials.hpp"
 #include "fuzz/fuzz.hpp"
 #include "session/session.hpp"
 
@@ -10,7 +11,7 @@ void run(std::string_view bytes) {
   // As it comes in a request.
   http::Request request;
   request.headers.push_back({"Authorization", bytes});
-  const auto given = api::bearer(request);
+  const auto given = api::credentials(request).token;
   require(given.empty() || bytes.ends_with(given), "a bearer token is the rest of its field");
   for (const auto text : {bytes, given}) {
     const auto token = session::Token::parse(text);
