@@ -78,7 +78,7 @@ async<Factor> factor_of(pg::Tx& tx) {
     problem.retry_after = factor->locked_seconds;
     throw std::move(problem);
   }
-  co_return std::move(*factor);
+  co_return *factor;
 }
 
 async<State> show(pg::ReadTx& tx) {

@@ -48,7 +48,7 @@ TEST(TheTable, MakesRoomForANewKeyByWhatEndsFirst) {
   Buckets buckets;
   for (std::uint64_t i = 0; i < Buckets::ways; ++i) buckets.at(Key{7, i}).ends = i == 2 ? start + 1s : start + 9s;
   buckets.at(Key{7, 99}).ends = start + 60s;
-  for (const std::uint64_t i : {0, 1, 3}) EXPECT_EQ(buckets.at(Key{7, i}).ends, start + 9s);
+  for (const std::uint64_t i : {0U, 1U, 3U}) EXPECT_EQ(buckets.at(Key{7, i}).ends, start + 9s);
   EXPECT_EQ(buckets.at(Key{7, 99}).ends, start + 60s);
   EXPECT_EQ(buckets.at(Key{7, 2}).ends, Clock::time_point{});
 }

@@ -359,13 +359,17 @@ class Writer {
 class RandomRequests {
  public:
   RandomRequests(const Stack& stack, std::uint64_t seed)
-      : stack_(stack), dice_(seed), writer_(stack.contract().document(), dice_), foreign_(stack, "foreign") {
-    outsider_ = stack.person("outsider");
+      : stack_(stack), dice_(seed), writer_(stack.contract().document(), dice_) {
     begin_world();
   }
 
   // One request; false when it was answered otherwise than it should be.
   void send(const api::Endpoint& endpoint) {
+    if (dice_.once_in(40)) {  // as it should be, and made so
+      const auto reply = world_->call(endpoint, world_->as(endpoint.spec.allow));
+      ++(reply.status < 300 ? counts_[endpoint.spec.id].first : counts_[endpoint.spec.id].second);
+      return;
+    }
     writer_.wild = dice_.once_in(2);
     auto& who = actor(endpoint);
     const auto method = writer_.wild && dice_.once_in(20) ? dice_.one_of(methods_) : support::method_of(endpoint);
@@ -392,6 +396,7 @@ class RandomRequests {
   void mend() {
     try {
       world_->renew();
+      foreign_->renew();
       remember();
     } catch (const std::exception&) { begin_world(); }
   }
@@ -402,15 +407,18 @@ class RandomRequests {
  private:
   void begin_world() {
     world_.emplace(stack_, fmt::format("w{}", ++worlds_));
+    foreign_.emplace(stack_, fmt::format("foreign{}", worlds_));
     remember();
   }
   void remember() {
     const auto name = fmt::format("w{}", worlds_);
-    writer_.ids = {world_->organization,  world_->project,  world_->task,  world_->user,
-                   foreign_.organization, foreign_.project, foreign_.task, foreign_.user};
+    if (!outsider_ || outsider_->get("/me").status != 200)
+      outsider_ = stack_.person(fmt::format("outsider{}", ++outsiders_));
+    writer_.ids = {world_->organization,   world_->project,   world_->task,   world_->user,
+                   foreign_->organization, foreign_->project, foreign_->task, foreign_->user};
     writer_.emails = {Stack::email(name + ".newcomer"),
                       Stack::email(name + ".target"),
-                      Stack::email("foreign.owner"),
+                      Stack::email(fmt::format("foreign{}.owner", worlds_)),
                       Stack::email("nobody"),
                       fmt::format("new{}@example.org", dice_.below(1'000'000)),
                       "A@B.example",
@@ -426,7 +434,7 @@ class RandomRequests {
     switch (dice_.below(12)) {
       case 0: return anonymous_;
       case 1: return impostor();
-      case 2: return foreign_.as(api::Access::owner);
+      case 2: return foreign_->as(api::Access::owner);
       case 3: return *outsider_;
       case 4: return world_->as(api::Access::member);
       case 5: return world_->as(api::Access::manager);
@@ -537,9 +545,8 @@ class RandomRequests {
   const Stack& stack_;
   Dice dice_;
   Writer writer_;
-  World foreign_;
-  std::optional<World> world_;
-  unsigned worlds_ = 0;
+  std::optional<World> world_, foreign_;
+  unsigned worlds_ = 0, outsiders_ = 0;
   Client anonymous_ = stack_.client(), impostor_ = stack_.client();
   std::unique_ptr<Client> outsider_;
   std::map<std::string_view, std::pair<unsigned, unsigned>> counts_;
