@@ -71,7 +71,7 @@ class Selection {
 };
 
 // Reads one page: one statement, one row more than asked for to know whether there is more. `key_of` says a row's sort
-// key and `bind_key` binds a cursor's key as the sort's type.
+// key and `bind_key` binds a cursor's key as the sort's type, with what breaks ties where that is not the id.
 template<class Row, class Key, class Bind>
 async<Page<Row>> read_page(pg::Reader& tx, const pg::Family<Row>& family, Selection selection, PageQuery query,
                            std::string_view standard_sort, Key key_of, Bind bind_key) {
@@ -87,7 +87,7 @@ async<Page<Row>> read_page(pg::Reader& tx, const pg::Family<Row>& family, Select
     }
     after = true;
     bind_key(selection.params(), order.sort, *cursor);
-    selection.params().add(cursor->id);
+    if (family.sorts()[order.sort].by_id()) selection.params().add(cursor->id);
   }
   const auto limit = query.limit ? query.limit->value : default_limit;
   selection.params().add(limit + 1);

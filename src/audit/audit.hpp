@@ -10,6 +10,41 @@ namespace cairn::audit {
 BOOST_DEFINE_ENUM_CLASS(EntityType, users, user_profiles, organizations, user_organizations, projects, project_members,
                         tasks, invitations, sessions, api_tokens)
 
+// The specification's audit_action. Described by hand, because "delete" cannot be a name in C++.
+enum class Action { create, update, delete_, login, logout };
+template<Action A>
+struct ActionDescriptor {
+  static constexpr Action value = A;
+  static constexpr const char* name = A == Action::create    ? "create"
+                                      : A == Action::update  ? "update"
+                                      : A == Action::delete_ ? "delete"
+                                      : A == Action::login   ? "login"
+                                                             : "logout";
+};
+inline boost::mp11::mp_list<ActionDescriptor<Action::create>, ActionDescriptor<Action::update>,
+                            ActionDescriptor<Action::delete_>, ActionDescriptor<Action::login>,
+                            ActionDescriptor<Action::logout>>
+boost_enum_descriptor_fn(Action**) {
+  return {};
+}
+
+// An IP address or a network, "2001:db8::/32", as PostgreSQL's inet reads it.
+class Network {
+ public:
+  Network() = default;
+  static Network trusted(std::string value) {
+    Network network;
+    network.value_ = std::move(value);
+    return network;
+  }
+  static std::string problem(std::string_view value);
+  static std::optional<Network> parse(std::string_view value);
+  const std::string& str() const { return value_; }
+
+ private:
+  std::string value_;
+};
+
 struct Entry;
 using EntryId = Id<Entry>;
 
@@ -17,27 +52,45 @@ using EntryId = Id<Entry>;
 struct Entry : json::Read {
   Entry() = default;
   EntryId id;
+  std::string position;
   Instant created_at;
-  std::string action, entity_type;
+  Action action = Action::create;
+  std::string entity_type;
   Uuid entity_id;
-  std::optional<Uuid> user_id, token_id;
+  std::optional<Uuid> user_id;
+  std::optional<std::string> user_name;
+  std::optional<Uuid> token_id;
   std::optional<std::string> actor;
   std::optional<organization::OrganizationId> organization_id;
   std::optional<std::string> request_id, ip_address, user_agent, event, outcome;
+  RawJson changes;
   std::optional<RawJson> old_values, new_values;
 };
 BOOST_DESCRIBE_STRUCT(Entry, (),
-                      (id, created_at, action, entity_type, entity_id, user_id, token_id, actor, organization_id,
-                       request_id, ip_address, user_agent, event, outcome, old_values, new_values))
+                      (id, position, created_at, action, entity_type, entity_id, user_id, user_name, token_id, actor,
+                       organization_id, request_id, ip_address, user_agent, event, outcome, changes, old_values,
+                       new_values))
 
-struct Filter : api::PageQuery {
-  Filter() = default;
-  std::optional<EntityType> entity_type;
-  std::optional<Uuid> entity_id, user_id;
+// What any list of entries can be narrowed to.
+struct HistoryFilter : api::PageQuery {
+  HistoryFilter() = default;
+  std::optional<Uuid> user_id;
+  std::optional<std::vector<Action>> action;
+  std::optional<Text<1, 100>> field;
   std::optional<std::string> request_id;
   std::optional<Instant> from, before;
+  std::optional<Text<1, 200, Shape::text>> q;
 };
-BOOST_DESCRIBE_STRUCT(Filter, (api::PageQuery), (entity_type, entity_id, user_id, request_id, from, before))
+BOOST_DESCRIBE_STRUCT(HistoryFilter, (api::PageQuery), (user_id, action, field, request_id, from, before, q))
+
+struct Filter : HistoryFilter {
+  Filter() = default;
+  std::optional<EntityType> entity_type;
+  std::optional<Uuid> entity_id, token_id;
+  std::optional<Text<1, 100>> actor;
+  std::optional<Network> address;
+};
+BOOST_DESCRIBE_STRUCT(Filter, (HistoryFilter), (entity_type, entity_id, token_id, actor, address))
 
 void mount(api::Api& api);
 
@@ -45,14 +98,46 @@ void mount(api::Api& api);
 
 namespace cairn::json {
 template<>
+struct Codec<audit::Network> : ParsedCodec<audit::Network, Codec<audit::Network>> {
+  static std::string problem(std::string_view from) { return audit::Network::problem(from); }
+  static void encode(std::string& out, const audit::Network& value) { append_string(out, value.str()); }
+  static bj::object schema(Components&) { return {{"type", "string"}, {"maxLength", 64}}; }
+};
+
+template<>
 inline constexpr auto member_docs<audit::Entry> = std::to_array<MemberDoc>(
-    {{"action", "create, update, delete, login or logout."},
+    {{"position", "Where it is on the record, for who reads on from there."},
      {"user_id", "Who did it; null when the server or an operator did."},
      {"token_id", "The API token that it was done with; null without one."},
      {"actor", "The name of who did it when it was no person, such as migration."},
      {"request_id", "All changes of one request carry the same."},
+     {"ip_address", "From where. Like user_agent, for oneself and for who may read the whole record."},
      {"event", "What happened to an account beside a change of it, such as second_factor_added."},
      {"outcome", "Of a login that did not succeed: failure, or code_missing after the right password."},
+     {"changes", "The fields that changed, each an object with field, old and new."},
      {"old_values", "Before: of an update the members that changed, of a delete all of them."},
      {"new_values", "After: of an update the members that changed, of a create all of them."}});
+template<>
+inline constexpr auto member_docs<audit::HistoryFilter> =
+    std::to_array<MemberDoc>({{"sort", "position, the order of the record, or -position, newest first."},
+                              {"action", "Any of these."},
+                              {"field", "Only changes of this field."},
+                              {"from", "Then or later."},
+                              {"before", "Earlier than that."},
+                              {"q",
+                               "Only changes from or to a value with this text in it, whatever the case. Reads all "
+                               "that the other filters leave."}});
+template<>
+inline constexpr auto member_docs<audit::Filter> =
+    std::to_array<MemberDoc>({{"sort", "position, the order of the record, or -position, newest first."},
+                              {"action", "Any of these."},
+                              {"field", "Only changes of this field."},
+                              {"from", "Then or later."},
+                              {"before", "Earlier than that."},
+                              {"q",
+                               "Only changes from or to a value with this text in it, whatever the case. Reads all "
+                               "that the other filters leave."},
+                              {"token_id", "Done with this API token."},
+                              {"actor", "Done by the server or an operator under this name."},
+                              {"address", "Done from this IP address or network, such as 192.0.2.0/24."}});
 }  // namespace cairn::json

@@ -79,9 +79,10 @@ const Statement& FamilyBase::variant(std::uint32_t filters, unsigned sort, bool 
 
 std::string FamilyBase::text(std::uint32_t filters, unsigned sort, bool descending, bool after_cursor,
                              std::vector<SqlType>& types) const {
-  static const std::array<SqlType, 2> cursor{SqlType{}, Codec<Uuid>::type()};
+  static const std::array<SqlType, 2> with_id{SqlType{}, Codec<Uuid>::type()}, any{};
   static const std::array<SqlType, 1> limit{Codec<std::int64_t>::type()};
-  const std::string_view key = sorts_.at(sort).key, direction = descending ? " desc" : "";
+  const Sort& by = sorts_.at(sort);
+  const std::string_view direction = descending ? " desc" : "";
   std::string text;
   append(text, select_, types);
   for (std::size_t i = 0; i < filters_.size(); ++i) {
@@ -91,8 +92,9 @@ std::string FamilyBase::text(std::uint32_t filters, unsigned sort, bool descendi
     text.append(")");
   }
   if (after_cursor)
-    append(text, fmt::format(" and ({}, t.id) {} ({{}}, {{}})", key, descending ? '<' : '>'), types, cursor);
-  append(text, fmt::format(" order by {}{}, t.id{} limit {{}}", key, direction, direction), types, limit);
+    append(text, fmt::format(" and ({}, {}) {} ({{}}, {{}})", by.key, by.tie, descending ? '<' : '>'), types,
+           by.by_id() ? with_id : any);
+  append(text, fmt::format(" order by {}{}, {}{} limit {{}}", by.key, direction, by.tie, direction), types, limit);
   return text;
 }
 

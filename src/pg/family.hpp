@@ -29,16 +29,19 @@ Filter filter(const char* sql) {
   return {sql, std::move(types)};
 }
 
-// A sort key of a Family: a not-null expression over the row. `name` is what clients ask for.
+// A sort key of a Family: a not-null expression over the row. `name` is what clients ask for. `tie` tells apart what
+// has the same key; where it is not the id, whoever binds the key binds it too.
 struct Sort {
   const char* name;
   const char* key;
+  const char* tie = "t.id";
+  bool by_id() const { return std::string_view(tie) == "t.id"; }
 };
 
 // The closed set of statements behind one list endpoint: every text is put together from compile-time fragments.
-//   <select> [and (<filter>)]... [and (<key>, t.id) > ({}, {})] order by <key>, t.id limit {}
+//   <select> [and (<filter>)]... [and (<key>, <tie>) > ({}, {})] order by <key>, <tie> limit {}
 // `select` ends with a where clause of its own ("... where t.project_id = {}") and calls its main table t. Values are
-// bound in order of use: select's, the chosen filters' in order of declaration, the cursor's key and id, the limit (an
+// bound in order of use: select's, the chosen filters' in order of declaration, the cursor's key and tie, the limit (an
 // std::int64_t).
 // Variants are made once, at first use, and kept. Any thread.
 class FamilyBase {

@@ -73,7 +73,7 @@ TEST_F(AfterAMixedWorkload, TheRecordReplayedIsWhatIsThere) {
     std::map<std::string, bj::object> replayed, there;
     for (const auto& row :
          database.rows(fmt::format("select entity_id, action, new_values from audit_logs where entity_type = '{}' and "
-                                   "coalesce(new_values, old_values) is not null order by created_at",
+                                   "coalesce(new_values, old_values) is not null order by seq",
                                    table))) {
       if (row[1] == "delete") {
         EXPECT_EQ(replayed.erase(row[0]), 1u) << row[0];
