@@ -6,6 +6,7 @@
 #include <libpq-fe.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/system/system_error.hpp>
@@ -21,6 +22,10 @@ namespace {
 // Segments handed to libpq before the oldest is answered. The server works on one at a time, so this only has to keep
 // it busy between two turns of the event loop; what waits on our side can still be taken back.
 constexpr std::size_t window = 64;
+// Requests that share are put into one transaction: a sync, a snapshot, a commit and a flush of the log each cost about
+// as much as a statement by its key. What arrives while this many groups are on their way travels together, so nobody
+// waits for company.
+constexpr std::size_t max_groups = 1, largest_group = 32;
 constexpr std::size_t max_params = 64;
 
 using Socket = asio::posix::basic_stream_descriptor<Executor>;
@@ -172,9 +177,15 @@ bool Connection::drain() {
 
 // Resumes whoever got an answer. They run on the spot and may do anything, also drop this connection.
 void Connection::settle() {
-  const auto finished = pipeline_.take_finished();
+  auto finished = pipeline_.take_finished();
+  if (!finished.empty()) at_work_since_ = Segment::Clock::now();
   for (const auto& segment : finished)
     for (const auto& command : segment->commands) learn(command);
+  for (auto segment = finished.rbegin(); segment != finished.rend(); ++segment) {
+    if ((*segment)->state != Segment::State::done || !(*segment)->again) continue;
+    (*segment)->begin_again();
+    pipeline_.push_first(*segment);
+  }
   pump();
   for (const auto& segment : finished)
     if (segment->state == Segment::State::done) segment->resume();
@@ -184,16 +195,34 @@ void Connection::settle() {
 void Connection::pump() {
   while (up() && !blocked_ && pipeline_.in_flight() < window) {
     auto* next = pipeline_.next_waiting();
-    if (next == nullptr) return;
-    if (!prepare_missing(*next) || !write(*next)) return fail(message());
+    if (next == nullptr || (next->shares && pipeline_.groups() >= max_groups)) return;
+    if (pipeline_.in_flight() == 0) at_work_since_ = Segment::Clock::now();
+    if (!prepare_missing(*next)) return fail(message());
+    for (std::size_t size = 1; size < largest_group && joins(*next); ++size) {
+      next->ending = Segment::Ending::joined;
+      if (!write(*next)) return fail(message());
+      pipeline_.mark_written();
+      next = pipeline_.next_waiting();
+    }
+    if (!write(*next)) return fail(message());
     pipeline_.mark_written();
     if (!flush()) return fail(message());
   }
 }
 
+// Whether the one that waits after this one can go into the same transaction.
+bool Connection::joins(const Segment& segment) {
+  const auto* after = pipeline_.next_waiting(1);
+  return segment.shares && after != nullptr && after->shares &&
+         after->commands.front().statement == segment.commands.front().statement &&
+         std::ranges::all_of(after->commands,
+                             [this](const Command& command) { return prepared(*command.statement).done; });
+}
+
 bool Connection::write(Segment& segment) {
   for (auto& command : segment.commands)
     if (!write(command)) return false;
+  if (segment.ending == Segment::Ending::joined) return true;
   in_transaction_ = segment.ending == Segment::Ending::flush;
   return (in_transaction_ ? PQsendFlushRequest(handle_.get()) : PQpipelineSync(handle_.get())) == 1;
 }

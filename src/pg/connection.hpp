@@ -54,6 +54,10 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
   std::size_t waiting() const { return pipeline_.waiting(); }
   std::size_t in_flight() const { return pipeline_.in_flight(); }
   std::size_t load() const { return waiting() + in_flight(); }
+  // How long the server has been at what it was given first; zero when it has nothing to do.
+  Segment::Clock::duration waited(Segment::Clock::time_point now) const {
+    return in_flight() == 0 ? Segment::Clock::duration{} : now - at_work_since_;
+  }
 
   // Ends the segments whose deadline has passed as timeout; tells how many of them the server had not and had heard of.
   struct Late {
@@ -80,6 +84,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
   void settle();
 
   void pump();
+  bool joins(const Segment& segment);
   bool write(Segment& segment);
   bool write(Command& command);
   bool prepare_missing(Segment& segment);
@@ -97,6 +102,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
   std::vector<Prepared> prepared_;  // by Statement::index()
   bool blocked_ = false;            // the socket takes no more for now
   bool in_transaction_ = false;     // the last segment written ended in a flush
+  Segment::Clock::time_point at_work_since_;
 };
 
 }  // namespace cairn::pg

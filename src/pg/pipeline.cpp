@@ -6,6 +6,24 @@
 
 namespace cairn::pg {
 
+namespace {
+
+bool failed(const Command& command) {
+  const auto status = PQresultStatus(command.result.get());
+  return status == PGRES_FATAL_ERROR || status == PGRES_PIPELINE_ABORTED;
+}
+
+}  // namespace
+
+void Segment::begin_again() {
+  for (auto& command : commands) command.result = {};
+  sync_failure = {};
+  answered_ = 0;
+  failed_sync_ended_ = shares = again = false;
+  ending = Ending::sync;
+  state = State::waiting;
+}
+
 void Pipeline::push(SegmentPtr segment) { waiting_.push_back(std::move(segment)); }
 
 void Pipeline::mark_written() {
@@ -15,6 +33,7 @@ void Pipeline::mark_written() {
 
 void Pipeline::push_written(SegmentPtr segment) {
   segment->state = Segment::State::written;
+  if (segment->shares && segment->ending == Segment::Ending::sync) ++groups_;
   written_.push_back(std::move(segment));
 }
 
@@ -31,14 +50,20 @@ bool Pipeline::feed(Result result) {
       return true;
     }
     if (!front.commands[front.answered_].result) return false;
-    if (++front.answered_ == front.commands.size() && front.ending == Segment::Ending::flush) finish_front();
+    if (++front.answered_ < front.commands.size()) return true;
+    if (front.ending == Segment::Ending::flush) {
+      finish_front();
+    } else if (front.ending == Segment::Ending::joined) {
+      joined_.push_back(std::move(written_.front()));
+      written_.pop_front();
+    }
     return true;
   }
 
   switch (PQresultStatus(result.get())) {
     case PGRES_PIPELINE_SYNC:
       if (!all_answered || front.ending != Segment::Ending::sync) return false;
-      finish_front();
+      finish_group();
       return true;
     case PGRES_TUPLES_OK:
     case PGRES_COMMAND_OK:
@@ -67,6 +92,23 @@ void Pipeline::finish_front() {
   written_.pop_front();
 }
 
+void Pipeline::finish_group() {
+  if (written_.front()->shares) --groups_;
+  joined_.push_back(std::move(written_.front()));
+  written_.pop_front();
+  const bool again = joined_.size() > 1 && std::ranges::any_of(joined_, [](const SegmentPtr& segment) {
+                       return segment->sync_failure || std::ranges::any_of(segment->commands, failed);
+                     });
+  for (auto& segment : joined_) {
+    if (segment->state != Segment::State::abandoned) {
+      segment->state = Segment::State::done;
+      segment->again = again;
+    }
+    finished_.push_back(std::move(segment));
+  }
+  joined_.clear();
+}
+
 void Pipeline::abandon(Segment& segment) {
   switch (segment.state) {
     case Segment::State::waiting:
@@ -84,6 +126,7 @@ std::vector<SegmentPtr> Pipeline::expire(Segment::Clock::time_point now) {
   const auto late = [&](const SegmentPtr& segment) {
     return segment->state != Segment::State::abandoned && segment->deadline <= now;
   };
+  std::ranges::copy_if(joined_, std::back_inserter(expired), late);
   std::ranges::copy_if(written_, std::back_inserter(expired), late);
   std::ranges::copy_if(waiting_, std::back_inserter(expired), late);
   for (const auto& segment : expired) abandon(*segment);
@@ -93,10 +136,13 @@ std::vector<SegmentPtr> Pipeline::expire(Segment::Clock::time_point now) {
 std::vector<SegmentPtr> Pipeline::clear() {
   std::vector<SegmentPtr> lost;
   const auto wanted = [](const SegmentPtr& segment) { return segment->state != Segment::State::abandoned; };
+  std::ranges::copy_if(joined_, std::back_inserter(lost), wanted);
   std::ranges::copy_if(written_, std::back_inserter(lost), wanted);
   std::ranges::copy_if(waiting_, std::back_inserter(lost), wanted);
+  joined_.clear();
   written_.clear();
   waiting_.clear();
+  groups_ = 0;
   for (const auto& segment : lost) segment->state = Segment::State::abandoned;
   return lost;
 }

@@ -30,10 +30,13 @@ struct Command {
 
 // Statements that travel together. One that ends in a sync is a transaction of its own, or the end of one that earlier
 // segments, which ended in a flush, left open.
+// Segments that share begin with the same statement and are put into one transaction: all but the last are `joined` to
+// the sync of that one. When anything in such a group fails, nothing of it has happened, and each is sent `again`,
+// alone.
 class Segment : public Parked {
  public:
   enum class State { waiting, written, reading, done, abandoned };
-  enum class Ending { sync, flush };
+  enum class Ending { sync, flush, joined };
   using Clock = std::chrono::steady_clock;
 
   Segment(Ending with, Clock::time_point until) : ending(with), deadline(until) {}
@@ -43,6 +46,11 @@ class Segment : public Parked {
   Clock::time_point deadline;
   State state = State::waiting;
   Result sync_failure;  // the commit itself failed: a deferred constraint
+  bool shares = false;
+  bool again = false;
+
+  // As it was before it was sent, to be sent by itself.
+  void begin_again();
 
  private:
   friend class Pipeline;
@@ -59,14 +67,16 @@ using SegmentPtr = std::shared_ptr<Segment>;
 class Pipeline {
  public:
   void push(SegmentPtr segment);
-  // The oldest waiting segment, or null.
-  Segment* next_waiting() const { return waiting_.empty() ? nullptr : waiting_.front().get(); }
+  // The oldest waiting segment or the nth after it, or null.
+  Segment* next_waiting(std::size_t nth = 0) const { return nth < waiting_.size() ? waiting_[nth].get() : nullptr; }
+  void push_first(SegmentPtr segment) { waiting_.push_front(std::move(segment)); }
   void mark_written();                    // the oldest waiting one has been handed to libpq
   void push_written(SegmentPtr segment);  // one that went out ahead of the waiting ones
 
   bool expecting() const { return !written_.empty(); }
   std::size_t waiting() const { return waiting_.size(); }
-  std::size_t in_flight() const { return written_.size(); }
+  std::size_t in_flight() const { return written_.size() + joined_.size(); }
+  std::size_t groups() const { return groups_; }  // syncs on their way that end segments which share
 
   // Takes what PQgetResult returned (empty for NULL). False: not what should have come next, the connection is of no
   // further use.
@@ -83,9 +93,12 @@ class Pipeline {
 
  private:
   void finish_front();
+  void finish_group();
 
   std::deque<SegmentPtr> waiting_, written_;
+  std::vector<SegmentPtr> joined_;  // answered but for the sync
   std::vector<SegmentPtr> finished_;
+  std::size_t groups_ = 0;
 };
 
 }  // namespace cairn::pg

@@ -93,6 +93,76 @@ TEST(Pipeline, EndsASegmentWithoutSyncAfterItsLastCommand) {
   EXPECT_EQ(commit->state, State::done);
 }
 
+// A group of as many as there are numbers, with the server's answer to all but the sync; a negative number is a
+// failure, and what follows it is not run.
+std::vector<SegmentPtr> answered_group(Pipeline& pipeline, const std::vector<int>& numbers) {
+  std::vector<SegmentPtr> group;
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    auto made = segment(1, i + 1 < numbers.size() ? Ending::joined : Ending::sync);
+    made->shares = true;
+    group.push_back(written(pipeline, std::move(made)));
+  }
+  bool failed = false;
+  for (const int number : numbers) {
+    EXPECT_TRUE(pipeline.feed(failed       ? reply(PGRES_PIPELINE_ABORTED)
+                              : number < 0 ? reply(PGRES_FATAL_ERROR)
+                                           : canary(number)));
+    failed = failed || number < 0;
+    EXPECT_TRUE(pipeline.feed({}));
+  }
+  return group;
+}
+
+TEST(Pipeline, AnswersAGroupWhenItsSyncDoes) {
+  Pipeline pipeline;
+  const auto group = answered_group(pipeline, {1, 2, 3});
+  EXPECT_EQ(pipeline.groups(), 1U);
+  EXPECT_EQ(pipeline.in_flight(), 3U);
+  EXPECT_TRUE(pipeline.take_finished().empty());
+  EXPECT_TRUE(pipeline.feed(sync_reply()));
+  EXPECT_EQ(pipeline.groups(), 0U);
+  EXPECT_EQ(pipeline.in_flight(), 0U);
+  EXPECT_EQ(pipeline.take_finished(), group);
+  for (std::size_t i = 0; i < group.size(); ++i) {
+    EXPECT_EQ(group[i]->state, State::done);
+    EXPECT_FALSE(group[i]->again);
+    EXPECT_EQ(group[i]->commands[0].result.field(0, 0).bytes(), std::to_string(i + 1));
+  }
+}
+
+TEST(Pipeline, WantsAWholeGroupAgainWhenAnyOfItFails) {
+  for (const auto& numbers : {std::vector{1, -2, 3}, std::vector{-1, 2}, std::vector{1, -2}}) {
+    Pipeline pipeline;
+    const auto group = answered_group(pipeline, numbers);
+    pipeline.abandon(*group.front());
+    EXPECT_TRUE(pipeline.feed(sync_reply()));
+    EXPECT_EQ(pipeline.take_finished(), group);
+    EXPECT_EQ(group.front()->state, State::abandoned);
+    for (std::size_t i = 1; i < group.size(); ++i) {
+      EXPECT_TRUE(group[i]->again);
+      group[i]->begin_again();
+      EXPECT_EQ(group[i]->state, State::waiting);
+      EXPECT_EQ(group[i]->ending, Ending::sync);
+      EXPECT_FALSE(group[i]->shares);
+      EXPECT_FALSE(group[i]->commands[0].result);
+    }
+  }
+  Pipeline pipeline;  // the commit of all of them
+  const auto group = answered_group(pipeline, {1, 2});
+  EXPECT_TRUE(pipeline.feed(reply(PGRES_FATAL_ERROR)));
+  EXPECT_TRUE(pipeline.feed({}));
+  EXPECT_TRUE(pipeline.feed(sync_reply()));
+  EXPECT_TRUE(group[0]->again && group[1]->again);
+}
+
+TEST(Pipeline, LosesAGroupWholeWhenCleared) {
+  Pipeline pipeline;
+  const auto group = answered_group(pipeline, {1, 2});
+  EXPECT_EQ(pipeline.clear(), group);
+  EXPECT_EQ(pipeline.groups(), 0U);
+  EXPECT_FALSE(pipeline.expecting());
+}
+
 TEST(Pipeline, KeepsTheFailureOfACommit) {
   Pipeline pipeline;
   const auto sent = written(pipeline, segment());

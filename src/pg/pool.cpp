@@ -21,6 +21,8 @@ namespace {
 constexpr auto sweep_interval = 50ms;
 constexpr auto first_pause = 50ms, longest_pause = 5000ms;
 constexpr std::size_t max_tickets = 1024;
+// Longer than a full group of the usual statements takes on a busy machine.
+constexpr auto long_wait = 25ms;
 
 const Sql<void()> rollback{"pg.rollback", "rollback"};
 
@@ -138,10 +140,17 @@ async<> PoolState::commit(SegmentPtr segment) { return share(commits_, std::move
 
 async<> PoolState::share(const Slots& slots, SegmentPtr segment) {
   if (draining_) throw unavailable("the pool is closing");
+  // One connection that everybody shares makes larger groups than several do, for as long as it goes forward; the
+  // others are for when a slow statement is on it.
   Connection* best = nullptr;
-  for (const auto& slot : slots)
-    if (slot->connection && slot->connection->up() && (best == nullptr || slot->connection->load() < best->load()))
-      best = slot->connection.get();
+  const auto now = std::chrono::steady_clock::now();
+  for (const auto& slot : slots) {
+    if (!slot->connection || !slot->connection->up()) continue;
+    if (best == nullptr || slot->connection->load() < best->load()) best = slot->connection.get();
+    if (slot->connection->waited(now) > long_wait || slot->connection->waiting() >= settings_.queue_limit) continue;
+    best = slot->connection.get();
+    break;
+  }
   if (best == nullptr) throw unavailable("no shared connection is up");
   if (best->waiting() >= settings_.queue_limit) {
     ++counted_.refused;

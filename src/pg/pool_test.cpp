@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <fmt/format.h>
+
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/system/system_error.hpp>
@@ -553,6 +555,112 @@ TEST_F(PoolOnServer, CommitsSingleStatementsWhileEveryLeaseIsOut) {
     EXPECT_EQ(touched, 1);
   };
   with_pool(settings(), body);
+}
+
+Prelude checked(const std::string& user) {
+  static const Sql<bool(std::string)> enter_checked{
+      "test.enter_checked",
+      "select set_config('app.user_id', case when $1 = 'nobody' then '' else $1 end, true) is not null and $1 <> "
+      "'nobody'"};
+  auto made = prelude(enter_checked, user);
+  made.checked = true;
+  return made;
+}
+
+// Whether the requests of many people get into one transaction or not, each comes to the same.
+TEST_F(PoolOnServer, PutsChangesTogetherAndKeepsThemApart) {
+  static const Sql<std::string(std::int64_t, std::optional<std::int64_t>)> insert_own{
+      "test.insert_own",
+      "insert into things (id, name, parent) select $1::bigint, current_setting('app.user_id') || $1::bigint, "
+      "$2::bigint "
+      "where current_setting('app.user_id') <> '' returning name"};
+  static const Sql<std::int64_t()> transactions{"test.transactions", "select count(distinct xmin::text) from things"};
+  const auto round = [](int first, bool with_failures) {
+    return [first, with_failures](Pool& pool) -> async<> {
+      const auto executor = co_await asio::this_coro::executor;
+      constexpr int requests = 120;
+      int ended = 0;
+      const auto one = [&](int number) -> async<> {
+        const auto kind = with_failures ? number % 8 : 0;
+        const auto user = kind == 3 ? "nobody" : fmt::format("user{}-", number);
+        auto tx = pool.write(checked(user));
+        std::optional<std::int64_t> parent;
+        if (kind == 5) parent = 1'000'000;  // which is noticed by the commit only
+        const std::int64_t id = kind == 6 ? -number : number;
+        std::optional<std::string> name;
+        std::string code;
+        try {
+          name = co_await tx.maybe_finish(insert_own, id, parent);
+        } catch (const Problem& problem) { code = problem.code; }
+        ++ended;
+        if (kind == 3 || kind == 5 || kind == 6) {
+          EXPECT_FALSE(name) << number;
+          EXPECT_EQ(code, kind == 3 ? "unavailable" : kind == 5 ? "conflict" : "invalid");
+        } else {
+          EXPECT_EQ(name, user + std::to_string(number)) << code;
+        }
+      };
+      for (int i = first; i < first + requests; ++i) asio::co_spawn(executor, one(i), asio::detached);
+      while (ended < requests) co_await scratch::pause(1ms);
+      auto tx = pool.read();
+      const auto made = co_await tx.one(transactions);
+      EXPECT_LT(made, with_failures ? requests : requests / 2);  // many shared one
+      const auto rows = co_await tx.one(count);
+      EXPECT_EQ(rows, with_failures ? requests + requests / 8 * 5 : requests);
+    };
+  };
+  with_pool(settings(), round(1, false));
+  with_pool(settings(), round(1001, true));
+}
+
+TEST_F(PoolOnServer, AnswersReadsThatTravelTogetherEachAsItsReader) {
+  const auto body = [](Pool& pool) -> async<> {
+    const auto executor = co_await asio::this_coro::executor;
+    int ended = 0;
+    const auto one = [&](int number) -> async<> {
+      const auto user = number % 7 == 3 ? std::string("nobody") : fmt::format("user{}", number);
+      auto tx = pool.read(checked(user));
+      std::string seen, code;
+      try {
+        if (number % 11 == 5)
+          co_await tx.one(division);
+        else
+          seen = co_await tx.one(who);
+      } catch (const Problem& problem) { code = problem.code; }
+      ++ended;
+      if (number % 11 == 5)
+        EXPECT_NE(code, "");
+      else if (number % 7 == 3)
+        EXPECT_EQ(code, "unavailable");
+      else
+        EXPECT_EQ(seen, user) << code;
+    };
+    for (int i = 0; i < 200; ++i) asio::co_spawn(executor, one(i), asio::detached);
+    while (ended < 200) co_await scratch::pause(1ms);
+  };
+  with_pool(settings(), body);
+}
+
+TEST_F(PoolOnServer, GoesAroundASlowStatement) {
+  const auto body = [](Pool& pool) -> async<> {
+    const auto executor = co_await asio::this_coro::executor;
+    bool slow_ended = false;
+    const auto slow = [&]() -> async<> {
+      auto tx = pool.read(checked("slow"));
+      co_await tx.one(sleep, 2.0);
+      slow_ended = true;
+    };
+    asio::co_spawn(executor, slow(), asio::detached);
+    co_await scratch::pause(100ms);
+    for (int i = 0; i < 20; ++i) {
+      auto tx = pool.read(checked("quick"));
+      const auto name = co_await tx.one(who);
+      EXPECT_EQ(name, "quick");
+    }
+    EXPECT_FALSE(slow_ended);
+    while (!slow_ended) co_await scratch::pause(10ms);
+  };
+  with_pool(settings(2), body);
 }
 
 TEST_F(PoolOnServer, OpensWriteConnectionsAsTheyAreNeeded) {

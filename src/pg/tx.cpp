@@ -35,6 +35,7 @@ async<Result> ReadTx::fetch(const Statement& statement, Params params) {
   segment->commands.reserve(2);
   if (prelude_.statement != nullptr) segment->commands.emplace_back(*prelude_.statement, prelude_.params);
   segment->commands.emplace_back(statement, std::move(params));
+  segment->shares = prelude_.checked;
   co_await pool_->read(segment);
   co_return answer(*segment, prelude_.statement != nullptr ? &prelude_ : nullptr);
 }
@@ -76,6 +77,7 @@ async<Result> Tx::exchange(std::shared_ptr<Segment> segment) {
   }
   if (first && segment->ending == Segment::Ending::sync) {
     // A whole transaction in one segment: nothing of it stays behind, so it needs no connection to itself.
+    segment->shares = prelude_.checked;
     co_await pool_->commit(segment);
     auto only = answer(*segment, prelude);
     committed();

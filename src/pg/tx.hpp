@@ -33,7 +33,8 @@ Params bind(const Sql<R(P...)>&, const std::type_identity_t<P>&... values) {
 // powerless without those settings: row-level security and the audit trigger see to that. Empty: nothing is sent.
 // A prelude may carry what we remember about the caller, which the server checks before it puts it to use. Such a one
 // is `checked`: its first column is a boolean, and false, meaning that it is no longer so and nothing was set, throws
-// Stale.
+// Stale. A checked prelude sets the same settings whoever asks, and those of a change empties them when it sets
+// nothing: transactions of one statement that begin with the same prelude may be put into one (pg/pipeline.hpp).
 struct Prelude {
   Prelude() = default;
   Prelude(const Statement& sent, Params values) : statement(&sent), params(std::move(values)) {}

@@ -20,16 +20,19 @@ const pg::Constraint not_active{"api_tokens_user_id_active", Kind::unauthenticat
 const pg::Sql<bool(Hash, std::int64_t, std::string, std::string, std::string, std::string, std::string, std::string,
                    std::string, std::string, std::string, std::string)>
     enter{"api_token.enter", R"sql(
-  select access_version = $2 and set_config('app.user_id', user_id::text, true) is not null
-         and set_config('app.open', $3, true) is not null and set_config('app.rights', $4, true) is not null
-         and set_config('app.closed', $5, true) is not null and set_config('app.closed_rights', $6, true) is not null
-         and set_config('app.projects', $7, true) is not null and set_config('app.project_rights', $8, true) is not null
-         and set_config('app.token_id', token_id::text, true) is not null
+  select set_config('app.user_id', coalesce(user_id::text, ''), true) is not null
+         and set_config('app.open', case when user_id is null then '' else $3 end, true) is not null
+         and set_config('app.rights', case when user_id is null then '' else $4 end, true) is not null
+         and set_config('app.closed', case when user_id is null then '' else $5 end, true) is not null
+         and set_config('app.closed_rights', case when user_id is null then '' else $6 end, true) is not null
+         and set_config('app.projects', case when user_id is null then '' else $7 end, true) is not null
+         and set_config('app.project_rights', case when user_id is null then '' else $8 end, true) is not null
+         and set_config('app.token_id', coalesce(token_id::text, ''), true) is not null
          and set_config('app.token_organization', coalesce(organization_id::text, ''), true) is not null
          and set_config('app.token_rights', $9, true) is not null
          and set_config('app.ip', $10, true) is not null and set_config('app.user_agent', $11, true) is not null
-         and set_config('app.request_id', $12, true) is not null
-  from app.live_api_tokens where token_hash = $1)sql"};
+         and set_config('app.request_id', $12, true) is not null and user_id is not null
+  from (select) as asked left join app.live_api_tokens on token_hash = $1 and access_version = $2)sql"};
 
 const pg::Sql<ApiTokenAccess(Hash)> access_of_token{"api_token.access", R"sql(
   select user_id, access_version, coalesce(open, '') as open, coalesce(rights, '') as rights,

@@ -24,14 +24,17 @@ const pg::Sql<bool(Hash, std::int64_t, std::string, std::string)> enter_reading{
          and set_config('app.open', $3, true) is not null and set_config('app.rights', $4, true) is not null
   from app.live_sessions where token_hash = $1)sql"};
 
+// For changes, which may share a transaction with others': whoever is not who they were, or no longer, becomes nobody
+// instead of going on as whoever was before them.
 const pg::Sql<bool(Hash, std::int64_t, std::string, std::string, std::string, std::string, std::string)> enter_writing{
     "session.enter_writing", R"sql(
-  select access_version = $2 and set_config('app.user_id', user_id::text, true) is not null
-         and set_config('app.open', $3, true) is not null and set_config('app.rights', $4, true) is not null
-         and set_config('app.session_id', session_id::text, true) is not null
+  select set_config('app.user_id', coalesce(user_id::text, ''), true) is not null
+         and set_config('app.open', case when user_id is null then '' else $3 end, true) is not null
+         and set_config('app.rights', case when user_id is null then '' else $4 end, true) is not null
+         and set_config('app.session_id', coalesce(session_id::text, ''), true) is not null
          and set_config('app.ip', $5, true) is not null and set_config('app.user_agent', $6, true) is not null
-         and set_config('app.request_id', $7, true) is not null
-  from app.live_sessions where token_hash = $1)sql"};
+         and set_config('app.request_id', $7, true) is not null and user_id is not null
+  from (select) as asked left join app.live_sessions on token_hash = $1 and access_version = $2)sql"};
 
 // The same for a person from whom some project may be hidden: what the others need not pay for.
 const pg::Sql<bool(Hash, std::int64_t, std::string, std::string, std::string, std::string, std::string, std::string)>
@@ -45,14 +48,17 @@ const pg::Sql<bool(Hash, std::int64_t, std::string, std::string, std::string, st
 const pg::Sql<bool(Hash, std::int64_t, std::string, std::string, std::string, std::string, std::string, std::string,
                    std::string, std::string, std::string)>
     enter_writing_closed{"session.enter_writing_closed", R"sql(
-  select access_version = $2 and set_config('app.user_id', user_id::text, true) is not null
-         and set_config('app.open', $3, true) is not null and set_config('app.rights', $4, true) is not null
-         and set_config('app.closed', $5, true) is not null and set_config('app.closed_rights', $6, true) is not null
-         and set_config('app.projects', $7, true) is not null and set_config('app.project_rights', $8, true) is not null
-         and set_config('app.session_id', session_id::text, true) is not null
+  select set_config('app.user_id', coalesce(user_id::text, ''), true) is not null
+         and set_config('app.open', case when user_id is null then '' else $3 end, true) is not null
+         and set_config('app.rights', case when user_id is null then '' else $4 end, true) is not null
+         and set_config('app.closed', case when user_id is null then '' else $5 end, true) is not null
+         and set_config('app.closed_rights', case when user_id is null then '' else $6 end, true) is not null
+         and set_config('app.projects', case when user_id is null then '' else $7 end, true) is not null
+         and set_config('app.project_rights', case when user_id is null then '' else $8 end, true) is not null
+         and set_config('app.session_id', coalesce(session_id::text, ''), true) is not null
          and set_config('app.ip', $9, true) is not null and set_config('app.user_agent', $10, true) is not null
-         and set_config('app.request_id', $11, true) is not null
-  from app.live_sessions where token_hash = $1)sql"};
+         and set_config('app.request_id', $11, true) is not null and user_id is not null
+  from (select) as asked left join app.live_sessions on token_hash = $1 and access_version = $2)sql"};
 
 const pg::Sql<SessionAccess(Hash)> access_of_session{"session.access", R"sql(
   select user_id, session_id, created_at, access_version, coalesce(open, '') as open, coalesce(rights, '') as rights,
