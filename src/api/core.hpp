@@ -34,6 +34,16 @@ struct Shared {
   std::atomic<bool> draining{false};
 };
 
+// Is told of every change that a request of its core has committed, and of the server's end.
+struct Witness {
+  Witness() = default;
+  Witness(const Witness&) = delete;
+  Witness& operator=(const Witness&) = delete;
+  virtual ~Witness() = default;
+  virtual void changed() = 0;
+  virtual void stop() = 0;
+};
+
 // One thread's world: nothing in it is touched by another thread, so nothing in it is locked.
 struct Core {
   Core(Shared& all, unsigned index, pg::Settings database, redis::Settings cache);
@@ -44,6 +54,7 @@ struct Core {
   pg::Pool database;
   redis::Client redis;
   Limiter limiter;
+  std::shared_ptr<Witness> witness;  // the live feed
   log::AccessLog access;
   std::uint64_t requests = 0;
   std::string request_prefix;  // random, so that request ids of all cores and all runs differ

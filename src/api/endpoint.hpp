@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "api/core.hpp"
@@ -48,6 +49,23 @@ struct Page {
   Page() = default;
   std::vector<T> data;
   std::optional<std::string> next_cursor;
+};
+
+// 200 with content that is made while it is sent, of one of these types. A type is a struct with a `name`, which is the
+// Content-Type, and a `description`.
+template<class... Media>
+struct Stream {
+  Stream() = default;
+  template<class M>
+  static Stream of(std::shared_ptr<http::Source> source) {
+    static_assert((std::is_same_v<M, Media> || ...), "not one of the types that the reply may have");
+    Stream stream;
+    stream.type = M::name;
+    stream.source = std::move(source);
+    return stream;
+  }
+  std::string_view type;
+  std::shared_ptr<http::Source> source;
 };
 
 // The version the client expects to change (If-Match, RFC 9110 section 13.1.1). Binds to SQL as a nullable bigint.
@@ -98,6 +116,38 @@ struct Call {
 
   pg::ReadTx read() { return core.database.read(identity.read, deadline); }
   pg::Tx write() { return core.database.write(identity.write, deadline); }
+};
+
+// A request whose reply is still being made when it is over otherwise. It reads on in the caller's name, and what the
+// caller may do is checked with every read, as it is for any request.
+class Afterwards {
+ public:
+  explicit Afterwards(const Call& of);
+
+  // `work` may run again from its beginning, when the caller's rights have changed meanwhile. Throws Problem
+  // (unauthenticated) when the caller may do nothing any more.
+  template<class T>
+  async<T> read(std::function<async<T>(pg::ReadTx&)> work) {
+    for (unsigned stale = 0;;) {
+      try {
+        pg::ReadTx tx = call_.read();
+        co_return co_await work(tx);
+      } catch (const pg::Stale&) {
+        if (++stale > 5) throw;
+      }
+      co_await learn();
+    }
+  }
+  // Asks anew what the caller may do.
+  async<> learn();
+  Call& call() { return call_; }
+
+ private:
+  http::Request request_;
+  http::Response response_;
+  std::string token_;
+  std::array<std::string, 4> path_values_;
+  Call call_;
 };
 
 struct Endpoint {

@@ -150,6 +150,12 @@ void describe_reply(bj::object& operation, std::string_view status, std::string_
   operation["responses"].as_object()[status] = std::move(reply);
 }
 
+void describe_stream(bj::object& operation, std::string_view type, std::string_view text) {
+  auto& reply = operation["responses"].as_object()["200"].as_object();
+  if (!reply.contains("content")) reply["content"].emplace_object();
+  reply["content"].as_object()[type] = {{"schema", {{"type", "string"}, {"description", bj::string(text)}}}};
+}
+
 }  // namespace detail
 
 std::string openapi(const Api& api, std::string_view base_url) {

@@ -112,6 +112,10 @@ void set_location(Call& call, std::string id) {
   call.response.add_header("Location", std::string(prefix) + location);
 }
 
+void announce(Call& call) {
+  if (call.core.witness) call.core.witness->changed();
+}
+
 void throw_invalid(json::Decoder& decoder) {
   const auto count = decoder.errors().size();
   const bool query = decoder.errors().front().pointer.starts_with('?');
@@ -120,6 +124,26 @@ void throw_invalid(json::Decoder& decoder) {
                                    : fmt::format("{} {} are not acceptable.", count, query ? "parameters" : "members"))
       .with(std::move(decoder.errors()));
 }
+
+Afterwards::Afterwards(const Call& of) : token_(of.token), call_(of.core, request_, response_) {
+  request_.method = of.request.method;
+  request_.peer = of.request.peer;
+  call_.request_id = of.request_id;
+  call_.remote = of.remote;
+  call_.address = of.address;
+  call_.user_agent = of.user_agent;
+  call_.endpoint = of.endpoint;
+  call_.token = token_;
+  call_.by_cookie = of.by_cookie;
+  call_.identity = of.identity;
+  call_.authenticator = of.authenticator;
+  for (std::size_t i = 0; i < path_values_.size(); ++i) {
+    path_values_[i] = of.path_values[i];
+    call_.path_values[i] = path_values_[i];
+  }
+}
+
+async<> Afterwards::learn() { call_.identity = co_await (*call_.authenticator)(call_, call_.token, true); }
 
 void Api::insert(std::unique_ptr<Endpoint> endpoint, std::size_t ids) {
   std::string_view rest = endpoint->path;

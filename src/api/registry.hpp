@@ -1,10 +1,12 @@
 #pragma once
 // The registry of endpoints, filled by `get/post/put/patch/del`. A handler's signature is its contract:
 //   pg::ReadTx& / pg::Tx&    a transaction that may read / write; a Tx is committed before the reply is sent
-//   Call&                    the request itself and its core, for what a transaction cannot do (and no Tx then, or
-//   besides) Id<E>...                 the {names} of the path, in order IfMatch                  the If-Match header a
-//   described struct, last the query of get and del, the JSON body of the others result                   T: 200,
-//   Created<T>: 201 + Location, Page<T>: 200, nothing: 204; a member `version` makes the ETag
+//   Call&                    the request itself and its core (and no Tx then, or besides)
+//   Id<E>...                 the {names} of the path, in order
+//   IfMatch                  the If-Match header
+//   a described struct       last: the query of get and del, the JSON body of the others
+//   result                   T or Page<T>: 200, Created<T>: 201 + Location, Stream<Media...>: 200 piece by piece,
+//                            nothing: 204; a member `version` makes the ETag
 // Router, validation, OpenAPI and the contract tests all read this list and nothing else.
 #include <boost/mp11/list.hpp>
 
@@ -37,6 +39,8 @@ Uuid path_id(const Call& call, std::size_t index);
 bool conditional(Call& call, std::int64_t version);
 void set_location(Call& call, std::string id);
 [[noreturn]] void throw_invalid(json::Decoder& decoder);
+// That something was committed.
+void announce(Call& call);
 
 namespace detail {
 
@@ -56,6 +60,11 @@ template<class T>
 struct is_created<Created<T>> : std::true_type {
   using item = T;
 };
+
+template<class T>
+struct is_stream : std::false_type {};
+template<class... Media>
+struct is_stream<Stream<Media...>> : std::true_type {};
 
 template<class A>
 using plain = std::remove_cvref_t<A>;
@@ -189,6 +198,9 @@ void write(Call& call, const T& result) {
     out += ",\"next_cursor\":";
     json::encode(out, result.next_cursor);
     out.push_back('}');
+  } else if constexpr (is_stream<T>::value) {
+    call.response.content_type = result.type;
+    call.response.stream(result.source);
   } else {
     write_row(call, result);
   }
@@ -204,10 +216,12 @@ async<> attempt(Call& call, async<R> (*handler)(A...), Inputs<HasBody, A...>& in
     if constexpr (std::is_void_v<R>) {
       co_await inputs.call(handler, tx);
       co_await tx.commit();
+      announce(call);
       call.response.status = 204;
     } else {
       R result = co_await inputs.call(handler, tx);
       co_await tx.commit();
+      announce(call);
       write(call, result);
     }
   } else if constexpr (reads<A...>) {
@@ -255,6 +269,12 @@ void describe_parameter(boost::json::object& operation, std::string_view name, b
 void describe_body(boost::json::object& operation, boost::json::object schema, bool merge_patch);
 void describe_reply(boost::json::object& operation, std::string_view status, std::string_view text,
                     boost::json::object schema, bool etag, bool location);
+void describe_stream(boost::json::object& operation, std::string_view type, std::string_view text);
+
+template<class... Media>
+void describe_media(boost::json::object& operation, const Stream<Media...>*) {
+  (describe_stream(operation, Media::name, Media::description), ...);
+}
 
 template<class R>
 struct item_of {
@@ -303,6 +323,9 @@ boost::json::object describe(const Endpoint& endpoint, json::Components& compone
         {"required", boost::json::array{"data", "next_cursor"}},
         {"additionalProperties", false}};
     describe_reply(operation, "200", "One page.", std::move(schema), false, false);
+  } else if constexpr (is_stream<R>::value) {
+    describe_reply(operation, "200", "As asked, made while it is sent.", {}, false, false);
+    describe_media(operation, static_cast<const R*>(nullptr));
   } else {
     describe_reply(operation, "200", "As asked.", json::Codec<R>::schema(components), versioned, false);
   }

@@ -309,6 +309,15 @@ class Client {
     return whole;
   }
 
+  // Everything up to and with that text, or until the server closes.
+  std::string until(std::string_view text) {
+    while (received_.find(text) == received_.npos)
+      if (!receive()) return std::exchange(received_, {});
+    auto const whole = received_.substr(0, received_.find(text) + text.size());
+    received_.erase(0, whole.size());
+    return whole;
+  }
+
   // Everything until the server closes.
   std::string rest() {
     while (receive()) {}
@@ -348,6 +357,35 @@ class Client {
   bool was_reset_ = false;
 };
 
+// Three pieces, and then what its path says.
+class Pieces : public Source {
+ public:
+  Pieces(asio::io_context& io, std::string_view path, int& asked)
+      : stopped_(io, asio::steady_timer::time_point::max()), path_(path), asked_(asked) {}
+
+  async<void> next(std::string& piece) override {
+    ++asked_;
+    if (path_ == "/stream/flood") {
+      piece.append(64 * 1024, 'x');
+    } else if (++made_ <= 3) {
+      piece = fmt::format("piece {}\n", made_);
+    } else if (path_ == "/stream/cut") {
+      throw std::runtime_error("secret");
+    } else if (path_ == "/stream/endless" && made_ == 4) {
+      co_await stopped_.async_wait(asio::as_tuple(awaiting));
+      piece = "stopped\n";
+    }
+  }
+  void stop() override { stopped_.cancel(); }
+
+ private:
+  asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>
+      stopped_;
+  std::string const path_;
+  int& asked_;
+  int made_ = 0;
+};
+
 Listener::Endpoint loopback() { return asio::ip::tcp::endpoint{asio::ip::address_v4::loopback(), 0}; }
 
 // A server in its own thread. "/hold" waits until release(), the rest of its little world is in handle().
@@ -384,6 +422,10 @@ class Server {
   int handled() {
     return call([this] { return handled_; });
   }
+  // How many pieces of streams.
+  int asked() {
+    return call([this] { return asked_; });
+  }
 
  private:
   static void render(Request const&, std::string_view detail, Response& response) {
@@ -399,6 +441,8 @@ class Server {
       held_.set_value();
       co_await gate_.async_wait(asio::as_tuple(awaiting));
       body += "released";
+    } else if (request.path.starts_with("/stream")) {
+      response.stream(std::make_shared<Pieces>(io_, request.path, asked_));
     } else if (request.path == "/throw") {
       body += "half a reply";
       throw std::runtime_error("secret");
@@ -429,7 +473,7 @@ class Server {
   asio::executor_work_guard<Executor> work_{io_.get_executor()};
   asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor> gate_;
   std::promise<void> held_;
-  int handled_ = 0;
+  int handled_ = 0, asked_ = 0;
   std::optional<Listener> listener_;
   std::thread thread_;
 };
@@ -647,6 +691,77 @@ TEST(Server, DrainAnswersARequestItHasNotYetRead) {
   EXPECT_THAT(client.reply(), HasSubstr("/1"));
   server.drain_after([&client] { client.send(get("/2")); });
   EXPECT_THAT(client.rest(), AllOf(HasSubstr("Connection: close\r\n"), EndsWith("GET /2 127.0.0.1 ")));
+}
+
+constexpr std::string_view all_pieces = "\r\n\r\n8\r\npiece 1\n\r\n8\r\npiece 2\n\r\n8\r\npiece 3\n\r\n0\r\n\r\n";
+
+TEST(Server, SendsContentWhileItIsMade) {
+  Server server;
+  Client client{server.port()};
+  client.send(get("/before") + get("/stream") + get("/stream") + get("/after"));
+  EXPECT_THAT(client.reply(), EndsWith("GET /before 127.0.0.1 "));
+  for (int i = 0; i < 2; ++i) {
+    auto const reply = client.until("\r\n0\r\n\r\n");
+    EXPECT_THAT(reply, AllOf(StartsWith("HTTP/1.1 200 OK\r\n"), EndsWith(all_pieces)));
+    EXPECT_THAT(reply, AllOf(HasSubstr("\r\nTransfer-Encoding: chunked\r\n"), Not(HasSubstr("Content-Length"))));
+  }
+  EXPECT_THAT(client.reply(), EndsWith("GET /after 127.0.0.1 "));
+}
+
+TEST(Server, SendsItToOldClientsUntilTheConnectionCloses) {
+  Server server;
+  Client client{server.port()};
+  client.send("GET /stream HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+  auto const reply = client.rest();
+  EXPECT_THAT(reply, AllOf(HasSubstr("\r\nConnection: close\r\n"), Not(HasSubstr("Transfer-Encoding"))));
+  EXPECT_THAT(reply, EndsWith("\r\n\r\npiece 1\npiece 2\npiece 3\n"));
+  EXPECT_FALSE(client.was_reset());
+}
+
+TEST(Server, MakesNoContentForAHeadRequest) {
+  Server server;
+  Client client{server.port()};
+  client.send("HEAD /stream HTTP/1.1\r\nHost: a\r\n\r\n" + get("/after"));
+  EXPECT_THAT(client.reply(false), EndsWith("\r\n\r\n"));
+  EXPECT_THAT(client.reply(), EndsWith("GET /after 127.0.0.1 "));
+  EXPECT_EQ(server.asked(), 0);
+}
+
+TEST(Server, EndsContentWithoutAnEndWhenTheClientClosesOrTheServerDrains) {
+  Server server;
+  Client closing{server.port()}, draining{server.port()}, gone{server.port()};
+  for (auto* client : {&closing, &draining, &gone}) {
+    client->send(get("/stream/endless"));
+    EXPECT_THAT(client->until("piece 3\n\r\n"), HasSubstr("200 OK"));
+  }
+  gone.send(get("/next"));  // what waits does not hide the end for good: the next piece finds out
+  closing.finish_sending();
+  EXPECT_THAT(closing.rest(), EndsWith("8\r\nstopped\n\r\n0\r\n\r\n"));
+  EXPECT_EQ(server.sessions(), 2u);
+  server.drain();
+  EXPECT_THAT(draining.rest(), EndsWith("8\r\nstopped\n\r\n0\r\n\r\n"));
+  EXPECT_THAT(gone.rest(), AllOf(HasSubstr("stopped\n\r\n0\r\n\r\n"), EndsWith("GET /next 127.0.0.1 ")));
+}
+
+TEST(Server, CutsContentThatCannotBeFinished) {
+  Server server;
+  Client modern{server.port()}, old{server.port()};
+  modern.send(get("/stream/cut") + get("/never"));
+  EXPECT_THAT(modern.rest(), Not(HasSubstr("\r\n0\r\n")));
+  old.send("GET /stream/cut HTTP/1.0\r\n\r\n");
+  old.rest();
+  EXPECT_TRUE(old.was_reset());
+  while (server.sessions() > 0) std::this_thread::yield();
+}
+
+TEST(Server, MakesNoMoreContentThanIsRead) {
+  Server server{quick(&Limits::write_time)};
+  Client client{server.port()};
+  client.send(get("/stream/flood"));
+  while (server.handled() == 0 || server.sessions() > 0) std::this_thread::yield();
+  auto const made = static_cast<std::size_t>(server.asked()) * 64 * 1024;
+  EXPECT_LT(made, 64'000'000u);
+  EXPECT_LT(client.rest().size(), made + 64 * 1024);
 }
 
 TEST(Server, SurvivesAClientThatGoesWhileItsRequestRuns) {

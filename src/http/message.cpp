@@ -47,6 +47,7 @@ void Response::clear() {
   fields_.clear();
   body_.clear();
   shared_body_.reset();
+  source_.reset();
 }
 
 }  // namespace cairn::http

@@ -1,4 +1,6 @@
 #pragma once
+#include "base/async.hpp"
+
 #include <boost/asio/ip/address.hpp>
 
 #include <memory>
@@ -33,6 +35,22 @@ struct Request {
   boost::asio::ip::address peer;  // unspecified on a unix socket
 };
 
+// Content that is made while it is sent. Its next piece is asked for when the kernel has taken the one before, so a
+// slow client slows it down, and nobody holds the whole of it.
+class Source {
+ public:
+  Source() = default;
+  Source(Source const&) = delete;
+  Source& operator=(Source const&) = delete;
+  virtual ~Source() = default;
+
+  // Appends to `piece`, which is empty; nothing at the end. What it throws cuts the connection, so that the client
+  // knows that something is missing.
+  virtual async<void> next(std::string& piece) = 0;
+  // The client has closed, or the server is about to: a source that has no end of its own comes to one now.
+  virtual void stop() {}
+};
+
 // What a handler fills. The session adds Content-Length, Connection and Date, and leaves the body out where HTTP
 // forbids one (HEAD, 204, 304), so a handler need not care.
 class Response {
@@ -49,6 +67,9 @@ class Response {
   std::string& body() { return body_; }
   // Sends a shared body without copying it, instead of body().
   void body_view(std::shared_ptr<const std::string> body) { shared_body_ = std::move(body); }
+  // Sends what the source makes, instead of body(). It outlives the handler and the Request, but not the connection.
+  void stream(std::shared_ptr<Source> source) { source_ = std::move(source); }
+  std::shared_ptr<Source> const& source() const { return source_; }
   // Back to an empty 200.
   void clear();
 
@@ -60,6 +81,7 @@ class Response {
   std::string fields_;
   std::string body_;
   std::shared_ptr<const std::string> shared_body_;
+  std::shared_ptr<Source> source_;
 };
 
 }  // namespace cairn::http

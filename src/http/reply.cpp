@@ -23,7 +23,8 @@ std::string_view Date::now() {
   return text_;
 }
 
-void append_header(std::string& out, Response const& response, Connection connection, std::string_view date) {
+void append_header(std::string& out, Response const& response, Connection connection, std::string_view date,
+                   Framing framing) {
   constexpr std::string_view forbidden{"\r\n\0", 3};
   if (response.content_type.find_first_of(forbidden) != std::string::npos)
     throw std::invalid_argument("a reply's content type would break the header");
@@ -33,7 +34,8 @@ void append_header(std::string& out, Response const& response, Connection connec
          std::string_view{boost::beast::http::obsolete_reason(boost::beast::http::int_to_status(response.status))},
          "\r\nDate: ", date, "\r\n");
   if (!response.content_type.empty()) append("Content-Type: ", std::string_view{response.content_type}, "\r\n");
-  if (!without_content(response.status))
+  if (framing == Framing::chunked && !without_content(response.status)) append("Transfer-Encoding: chunked\r\n");
+  if (framing == Framing::length && !without_content(response.status))
     append("Content-Length: ", decimal(fmt::format_int{response.content().size()}), "\r\n");
   if (connection == Connection::keep_alive) append("Connection: keep-alive\r\n");
   if (connection == Connection::close) append("Connection: close\r\n");

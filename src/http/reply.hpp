@@ -23,9 +23,13 @@ enum class Connection {
   close
 };  // the default of HTTP/1.1, the other choice of 1.0, the last reply
 
+// How the content's end is known (RFC 9112 section 6.3).
+enum class Framing { length, chunked, close };
+
 // Appends status line and fields, up to and with the empty line. Throws std::invalid_argument, with `out` untouched, if
 // the content type would break the header.
-void append_header(std::string& out, Response const& response, Connection connection, std::string_view date);
+void append_header(std::string& out, Response const& response, Connection connection, std::string_view date,
+                   Framing framing = Framing::length);
 
 // Whether the content follows that header (RFC 9112 section 6.3).
 bool carries_content(Method method, unsigned status);

@@ -3,7 +3,11 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/buffer.hpp>
 
+#include <fmt/format.h>
+#include <sys/socket.h>
+
 #include <array>
+#include <cerrno>
 
 namespace cairn::http {
 namespace {
@@ -15,6 +19,7 @@ constexpr std::size_t copied_content = 16 * 1024;  // beyond, a second piece of 
 constexpr std::size_t gathered_output =
     256 * 1024;  // bounds what pipelining can make a session hold, and a slow reader's slice
 constexpr std::size_t kept_capacity = 256 * 1024;
+constexpr std::size_t kept_of_stream = 4 * 1024;  // by each of thousands that wait for something to happen
 constexpr std::size_t lingering_bytes = 256 * 1024;
 constexpr std::chrono::seconds lingering_time{2};
 
@@ -45,6 +50,10 @@ async<void> Session::run() {
       }
       case Parser::Step::complete:
         co_await answer();
+        if (response_.source()) {
+          auto const whole = co_await stream();
+          if (!whole) co_return;
+        }
         parser_.next();
         reading_.reset();
         if (out_.size() < gathered_output && tail_.empty()) break;
@@ -107,8 +116,11 @@ void Session::refuse(unsigned status, std::string_view detail) {
 
 void Session::append_reply() {
   auto const persistent = parser_.http_1_0() ? Connection::keep_alive : Connection::persistent;
-  append_header(out_, response_, closing_ ? Connection::close : persistent, service_->date.now());
-  if (!carries_content(parser_.request().method, response_.status)) return;
+  auto framing = Framing::length;
+  if (response_.source()) framing = parser_.http_1_0() ? Framing::close : Framing::chunked;
+  closing_ = closing_ || framing == Framing::close;
+  append_header(out_, response_, closing_ ? Connection::close : persistent, service_->date.now(), framing);
+  if (response_.source() || !carries_content(parser_.request().method, response_.status)) return;
   if (response_.content().size() > copied_content)
     tail_ = response_.content();
   else
@@ -125,7 +137,8 @@ bool Session::send() {
     Error error;
     sent_ += socket_.write_some(pieces, error);
     if (error == asio::error::would_block) return false;
-    if (error) break;
+    broken_ = static_cast<bool>(error);
+    if (broken_) break;
   }
   sent_ = 0;
   tail_ = {};
@@ -148,6 +161,59 @@ async<bool> Session::send_rest() {
   }
   deadline_ = Clock::time_point::max();
   co_return true;
+}
+
+// Sends what the source of the reply makes, after its header. False: the connection is of no further use.
+async<bool> Session::stream() {
+  auto const source = response_.source();
+  if (!carries_content(parser_.request().method, response_.status)) co_return true;
+  auto const streaming = std::make_shared<Session*>(this);
+  source_ = source.get();
+  watch(streaming);
+  if (service_->draining) source->stop();
+  auto const chunked = !parser_.http_1_0();
+  auto whole = true;
+  for (std::string piece;;) {
+    auto sent = send();
+    if (!sent) sent = co_await send_rest();
+    whole = sent && !broken_;
+    if (!whole) break;
+    for (auto* buffer : {&out_, &piece})
+      if (buffer->capacity() > kept_of_stream) std::string{}.swap(*buffer);
+    piece.clear();
+    try {
+      co_await source->next(piece);
+    } catch (...) { whole = false; }
+    if (!whole || piece.empty()) break;
+    if (chunked) fmt::format_to(std::back_inserter(out_), "{:x}\r\n", piece.size());
+    out_ += piece;
+    if (chunked) out_ += "\r\n";
+  }
+  source_ = nullptr;
+  response_.clear();
+  if (whole && chunked) out_ += "0\r\n\r\n";
+  if (whole) co_return true;
+  // With a reset, because to HTTP/1.0 an orderly end would look like the content's.
+  Error ignored;
+  socket_.set_option(asio::socket_base::linger{true, 0}, ignored);
+  socket_.close(ignored);  // a destructor would not reset
+  co_return false;
+}
+
+// Tells the source when the client closes. What a client sends meanwhile is its next request, and waits.
+void Session::watch(std::weak_ptr<Session*> streaming) {
+  auto const look = [streaming = std::move(streaming)](Error error) {
+    auto const session = streaming.lock();
+    if (error || !session) return;
+    char byte = 0;
+    auto const size = ::recv((*session)->socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (size > 0) return;
+    if (size < 0 && errno == EAGAIN)
+      (*session)->watch(session);
+    else
+      (*session)->source_->stop();
+  };
+  socket_.async_wait(Socket::wait_read, look);
 }
 
 // Closing with unread bytes makes TCP drop the reply that the client has not read yet (RFC 9112 section 9.6).
@@ -175,6 +241,7 @@ void Session::sweep(Clock::time_point now) {
 void Session::drain() {
   Error ignored;
   if (idle_) socket_.cancel(ignored);
+  if (source_) source_->stop();
 }
 
 }  // namespace cairn::http

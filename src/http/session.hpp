@@ -57,7 +57,7 @@ class Session {
   async<void> run();
   // Ends the wait that has outlasted its limit.
   void sweep(Clock::time_point now);
-  // Ends the wait for a next request.
+  // Ends the wait for a next request, and content that has no end of its own.
   void drain();
 
  private:
@@ -69,6 +69,8 @@ class Session {
   void append_reply();
   bool send();
   async<bool> send_rest();
+  async<bool> stream();
+  void watch(std::weak_ptr<Session*> streaming);
   async<void> linger();
 
   std::shared_ptr<Service> const service_;
@@ -76,10 +78,12 @@ class Session {
   Socket socket_;
   Parser parser_;
   Response response_;
-  std::string out_;        // replies not yet sent, but for
-  std::string_view tail_;  // the content of the last one, when it is too large to be worth a copy
-  std::size_t sent_ = 0;   // of both
-  bool closing_ = false;   // the last reply said so
+  std::string out_;           // replies not yet sent, but for
+  std::string_view tail_;     // the content of the last one, when it is too large to be worth a copy
+  std::size_t sent_ = 0;      // of both
+  bool closing_ = false;      // the last reply said so
+  bool broken_ = false;       // nothing more can be sent
+  Source* source_ = nullptr;  // whose content is being sent
 
   // Of the wait going on: when it ends, whether it was the sweep that ended it, whether it is for a next request.
   Clock::time_point deadline_ = Clock::time_point::max();

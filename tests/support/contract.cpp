@@ -209,6 +209,7 @@ std::string Contract::problem(std::string_view method, std::string_view target, 
     if (!content || method == "HEAD") return reply.body.empty() ? "" : wrong("with a body that nobody expects");
     const auto* media = content->as_object().if_contains(reply.header("content-type"));
     if (!media) return wrong("as " + reply.header("content-type"));
+    if (!reply.header("content-type").starts_with("application/json")) return {};
     schema = &media->at("schema");
   }
   if (!schema || method == "HEAD") return {};

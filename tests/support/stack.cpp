@@ -71,6 +71,21 @@ const std::string& pattern() {
   return name;
 }
 
+// What has arrived of content in chunks; whether that is all of it.
+bool dechunk(std::string_view wire, std::string& content) {
+  content.clear();
+  for (;;) {
+    const auto line = wire.find("\r\n");
+    if (line == std::string_view::npos) return false;
+    const auto size = std::stoul(std::string(wire.substr(0, line)), nullptr, 16);
+    wire.remove_prefix(line + 2);
+    if (size == 0) return wire.starts_with("\r\n");
+    content.append(wire.substr(0, size));
+    if (wire.size() < size + 2) return false;
+    wire.remove_prefix(size + 2);
+  }
+}
+
 }  // namespace
 
 const embedded::Endpoints& servers() {
@@ -197,7 +212,18 @@ bool Client::exchange(const std::string& request, bool has_body, Reply& reply) {
   }
   std::string text;
   std::size_t head = std::string::npos, length = 0;
-  for (std::array<char, 65536> part; head == std::string::npos || text.size() < head + 4 + length;) {
+  bool chunked = false;
+  const auto complete = [&] {
+    if (head == std::string::npos) return false;
+    if (!chunked) return text.size() >= head + 4 + length;
+    const bool all = dechunk(std::string_view(text).substr(head + 4), reply.body);
+    // Events have no end: the first is taken for the whole.
+    const bool enough =
+        reply.header("content-type") == "text/event-stream" && reply.body.find("\n\n") != std::string::npos;
+    if (!all && enough) disconnect();
+    return all || enough;
+  };
+  for (std::array<char, 65536> part; !complete();) {
     const auto n = recv(socket_, part.data(), part.size(), 0);
     if (n <= 0) {
       disconnect();
@@ -218,9 +244,11 @@ bool Client::exchange(const std::string& request, bool has_body, Reply& reply) {
       reply.headers.emplace_back(std::move(name), colon == std::string::npos ? "" : line.substr(colon + 2));
       at = end;
     }
-    if (has_body && reply.status != 204 && reply.status != 304) length = std::stoul(reply.header("content-length"));
+    chunked = has_body && reply.header("transfer-encoding") == "chunked";
+    if (has_body && !chunked && reply.status != 204 && reply.status != 304)
+      length = std::stoul(reply.header("content-length"));
   }
-  reply.body = text.substr(head + 4);
+  if (!chunked) reply.body = text.substr(head + 4);
   if (reply.header("connection") == "close") disconnect();
   return true;
 }

@@ -73,8 +73,9 @@ class FrozenRedis {
   int pid_ = 0;
 };
 
-// A blocking HTTP/1.1 client with one kept-alive connection to 127.0.0.1. Every reply is held against the contract: one
-// that the server's own description does not have fails the test that is running.
+// A blocking HTTP/1.1 client (of a stream of events it reads the first) with one kept-alive connection to 127.0.0.1.
+// Every reply is held against the contract: one that the server's own description does not have fails the test that is
+// running.
 class Client {
  public:
   Client(std::uint16_t port, const Contract& contract) : port_(port), contract_(contract) {}
