@@ -147,6 +147,13 @@ const Row rows[] = {
      CAIRN_SLOT(api_token.max_days),
      {1, 10 * 365}},
 
+    {{"events.streams_per_person", "number", "Live feeds that one person may have open at once", false},
+     CAIRN_SLOT(events.streams_per_person),
+     {1, 10'000}},
+    {{"events.buffer_kib", "number", "Events that may wait for a slow reader before its feed is closed", false},
+     CAIRN_SLOT(events.buffer_kib),
+     {16, 65'536}},
+
     {{"password.min_length", "number", "Fewest characters of a new password", false},
      CAIRN_SLOT(password.min_length),
      {8, 256}},

@@ -107,6 +107,12 @@ struct Config {
     unsigned failures = 300;  // tokens that are not valid, by one address
   } limits;
 
+  // The live feed.
+  struct Events {
+    unsigned streams_per_person = 20;  // open at once, of one server
+    unsigned buffer_kib = 1024;        // that wait for one slow reader
+  } events;
+
   struct Mail {
     std::string url;  // smtp://host:587 or smtps://host:465; empty: mails become files in data_dir
     std::string user;

@@ -11,6 +11,7 @@
 
 #include "api/metrics.hpp"
 #include "api/problem_json.hpp"
+#include "feed/feed.hpp"
 #include "http/listener.hpp"
 #include "organization/organization.hpp"
 
@@ -89,14 +90,18 @@ struct Server::Gauges {
 };
 
 struct Server::Running {
-  Running(api::Shared& shared, unsigned index, const Backends& backends)
-      : core(shared, index, database_settings(shared.config, backends), redis_settings(backends)), tick(core.io) {}
+  Running(api::Shared& shared, unsigned index, const Backends& backends, std::shared_ptr<feed::Streams> all_streams)
+      : core(shared, index, database_settings(shared.config, backends), redis_settings(backends)),
+        tick(core.io),
+        streams(std::move(all_streams)),
+        redis(redis_settings(backends)) {}
 
   async<> begin(const Site& site, std::uint16_t port) {
     co_await core.database.start();
     core.redis.start();
     // A moment's patience keeps the first requests from finding Redis away; it is not needed to begin.
     co_await core.redis.wait_healthy(std::chrono::milliseconds(200));
+    feed::start(core, redis, streams);
     auto handler = [this, &site](const http::Request& request, http::Response& response) {
       return site.answer(core, request, response);
     };
@@ -136,6 +141,7 @@ struct Server::Running {
   }
 
   async<> end(std::chrono::seconds patience) {
+    if (core.witness) core.witness->stop();
     if (listener) {
       listener->drain();
       const auto deadline = std::chrono::steady_clock::now() + patience;
@@ -152,6 +158,8 @@ struct Server::Running {
 
   api::Core core;
   asio::steady_timer tick;
+  std::shared_ptr<feed::Streams> streams;
+  redis::Settings redis;
   Gauges gauges;
   std::optional<http::Listener> listener;
   std::thread thread;
@@ -164,7 +172,7 @@ Server::Server(Config config, Backends backends)
   // A unix socket has one listener, hence one core.
   const unsigned cores = !shared_->config.server.listen.unix_path.empty() ? 1 : wanted != 0 ? wanted : available;
   site_ = std::make_unique<Site>(*shared_, cores);
-  for (unsigned i = 0; i < cores; ++i) cores_.push_back(std::make_unique<Running>(*shared_, i, backends_));
+  for (unsigned i = 0; i < cores; ++i) cores_.push_back(std::make_unique<Running>(*shared_, i, backends_, streams_));
   if (shared_->config.mail.deliver)
     worker_ = std::make_unique<job::Worker>(database_settings(shared_->config, backends_), shared_->config);
 }
@@ -213,6 +221,8 @@ void Server::publish_gauges() {
   metrics.gauge("cairn_database_reconnects", "Connections lost and replaced since the start.",
                 sum(&Gauges::reconnects));
   metrics.gauge("cairn_http_connections", "Connections of clients.", sum(&Gauges::clients));
+  metrics.gauge("cairn_event_streams", "Live feeds that are open.",
+                [streams = streams_] { return static_cast<double>(streams->count()); });
   metrics.gauge("cairn_redis_up", "Cores that can reach Redis.", sum(&Gauges::redis));
 }
 

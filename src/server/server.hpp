@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/config.hpp"
+#include "feed/feed.hpp"
 #include "job/worker.hpp"
 #include "server/site.hpp"
 
@@ -47,6 +48,7 @@ class Server {
   Backends backends_;
   std::unique_ptr<api::Shared> shared_;
   std::unique_ptr<Site> site_;
+  const std::shared_ptr<feed::Streams> streams_ = std::make_shared<feed::Streams>();
   std::uint16_t port_ = 0;
   std::vector<std::unique_ptr<Running>> cores_;
   std::unique_ptr<job::Worker> worker_;  // none when other servers do what may wait

@@ -8,6 +8,7 @@
 #include "api/openapi.hpp"
 #include "api/problem_json.hpp"
 #include "audit/audit.hpp"
+#include "feed/feed.hpp"
 #include "organization/organization.hpp"
 #include "profile/profile.hpp"
 #include "project/project.hpp"
@@ -55,6 +56,7 @@ api::Api make_api(unsigned cores) {
   project::mount(api);
   task::mount(api);
   audit::mount(api);
+  feed::mount(api);
   return api;
 }
 
