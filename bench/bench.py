@@ -44,6 +44,7 @@ CASES = [
     Case("task", "task by id", (0.5, 1.0), (4, None)),
     Case("page", "page of 50", (0.5, 0.9), (3, None)),
     Case("counts", "counts by status", None, (2, 4)),
+    Case("stats", "figures of a project", None, (2, 4)),
     Case("create", "create", (0.7, 1.0), (1.3, None)),
     Case("status", "status change", (0.7, 1.0), (1.3, None)),
     Case("mix", "mix 80/15/5", (None, 0.8), (2, 4)),

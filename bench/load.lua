@@ -11,6 +11,7 @@ local make = {
   task = function(t) return wrk.format("GET", prefix .. "/tasks/" .. t.task, t.headers) end,
   page = function(t) return wrk.format("GET", prefix .. "/projects/" .. t.project .. "/tasks?" .. page_query, t.headers) end,
   counts = function(t) return wrk.format("GET", prefix .. "/projects/" .. t.project .. counts_path, t.headers) end,
+  stats = function(t) return wrk.format("GET", prefix .. "/projects/" .. t.project .. "/stats", t.headers) end,
   create = function(t) return wrk.format("POST", prefix .. "/projects/" .. t.project .. "/tasks", t.headers, draft) end,
   -- Always another status than the task has: a change that changes nothing would be cheaper.
   status = function(t)

@@ -451,6 +451,7 @@ void mount(api::Api& api) {
 
   mount_permissions(api);
   mount_invitations(api);
+  mount_counts(api);
 }
 
 }  // namespace cairn::organization

@@ -100,9 +100,18 @@ struct MemberEdit : json::Written {
 };
 BOOST_DESCRIBE_STRUCT(MemberEdit, (), (role, permissions))
 
+// How many members an organization has, and how many of them in each role above member.
+struct MemberCounts : json::Read {
+  MemberCounts() = default;
+  OrganizationId organization_id;
+  std::int64_t members = 0, owners = 0, admins = 0, managers = 0;
+};
+BOOST_DESCRIBE_STRUCT(MemberCounts, (), (organization_id, members, owners, admins, managers))
+
 void mount(api::Api& api);
 void mount_permissions(api::Api& api);
 void mount_invitations(api::Api& api);
+void mount_counts(api::Api& api);
 
 // As the actor of `tx` sees it; throws Problem (not_found) when they do not.
 async<Organization> find(pg::Reader& tx, OrganizationId id);

@@ -1,5 +1,7 @@
 #include "project/project.hpp"
 
+#include "project/stats.hpp"
+
 #include "pg/error.hpp"
 
 namespace cairn::project {
@@ -69,19 +71,6 @@ const pg::Family<Project> in_organization{
      pg::filter<ExternalId>("t.external_id = {}")},
     {{"name", "t.name"}, {"created_at", "t.created_at"}, {"updated_at", "t.updated_at"}}};
 
-// Reads no task: the index tasks_project_status_due_idx holds all that is asked for.
-const pg::Sql<Counts(ProjectId)> counts_by_status{"project.counts", R"sql(
-  select p.id as project_id,
-         coalesce(sum(c.n) filter (where c.status = 'todo'), 0)::bigint as todo,
-         coalesce(sum(c.n) filter (where c.status = 'in_progress'), 0)::bigint as in_progress,
-         coalesce(sum(c.n) filter (where c.status = 'review'), 0)::bigint as review,
-         coalesce(sum(c.n) filter (where c.status = 'done'), 0)::bigint as done,
-         coalesce(sum(c.n) filter (where c.status = 'cancelled'), 0)::bigint as cancelled,
-         coalesce(sum(c.n), 0)::bigint as total
-  from projects p
-  left join lateral (select t.status, count(*) as n from tasks t where t.project_id = p.id group by t.status) c on true
-  where p.id = $1 and app.belongs_to(p.organization_id) group by p.id)sql"};
-
 async<api::Created<Project>> create(pg::Tx& tx, OrganizationId organization, Draft draft) {
   auto project = co_await tx.maybe_finish(
       insert_project, organization, draft.name, draft.description, draft.status, draft.priority, draft.start_date,
@@ -118,8 +107,6 @@ async<api::Page<Project>> list(pg::ReadTx& tx, OrganizationId organization, Filt
 
 async<Project> show(pg::ReadTx& tx, ProjectId id) { return tx.one(by_id, id); }
 
-async<Counts> counts(pg::ReadTx& tx, ProjectId id) { return tx.one(counts_by_status, id); }
-
 async<Project> edit(pg::Tx& tx, ProjectId id, api::IfMatch match, Edit edit) {
   auto project = co_await tx.maybe_finish(update_project, id, edit.name, edit.description, edit.status, edit.priority,
                                           edit.start_date, edit.end_date, edit.budget, edit.metadata, edit.external_id,
@@ -147,8 +134,6 @@ void mount(api::Api& api) {
   api.get("/organizations/{organization}/projects", list,
           {.id = "project.list", .summary = "List projects", .allow = Access::member});
   api.get("/projects/{project}", show, {.id = "project.show", .summary = "Show a project", .allow = Access::member});
-  api.get("/projects/{project}/counts", counts,
-          {.id = "project.counts", .summary = "Count a project's tasks by status", .allow = Access::member});
   api.patch("/projects/{project}", edit,
             {.id = "project.edit",
              .summary = "Change a project",
@@ -162,6 +147,7 @@ void mount(api::Api& api) {
            .problems = "stale"});
 
   mount_members(api);
+  mount_stats(api);
 }
 
 }  // namespace cairn::project

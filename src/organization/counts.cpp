@@ -1,0 +1,38 @@
+#include "api/recall.hpp"
+#include "organization/organization.hpp"
+#include "redis/keys.hpp"
+
+namespace cairn::organization {
+namespace {
+
+struct MemberCountsRow : MemberCounts {
+  MemberCountsRow() = default;
+  bool holds = false;
+  std::string seen;
+  void give(MemberCounts& counts) const { counts = *this; }
+};
+BOOST_DESCRIBE_STRUCT(MemberCountsRow, (MemberCounts), (holds, seen))
+
+const pg::Sql<MemberCountsRow(OrganizationId, std::string)> members_by_role{"organization.counts", R"sql(
+  with sight as materialized (
+    select o.id, app.still_holds($2, o.id, null, '{user_organizations}') as holds from organizations o where o.id = $1)
+  select s.id as organization_id, s.holds, pg_current_snapshot()::text || '@200000000000000000' as seen,
+         count(m.id) as members,
+         count(m.id) filter (where m.role = 'owner') as owners, count(m.id) filter (where m.role = 'admin') as admins,
+         count(m.id) filter (where m.role = 'manager') as managers
+  from sight s left join user_organizations m on m.organization_id = s.id and not s.holds
+  group by s.id, s.holds)sql"};
+
+async<MemberCounts> counts(api::Call& call, pg::ReadTx& tx, OrganizationId id) {
+  return api::remembered<MemberCounts>(call, tx, members_by_role, id, redis::keys::org_member_count(id.value),
+                                       redis::ttl::counts);
+}
+
+}  // namespace
+
+void mount_counts(api::Api& api) {
+  api.get("/organizations/{organization}/counts", counts,
+          {.id = "organization.counts", .summary = "Count an organization's members", .allow = api::Access::member});
+}
+
+}  // namespace cairn::organization

@@ -1,0 +1,115 @@
+#include "project/stats.hpp"
+
+#include "api/recall.hpp"
+#include "redis/keys.hpp"
+
+namespace cairn::project {
+namespace {
+
+struct CountsRow : Counts {
+  CountsRow() = default;
+  bool holds = false;
+  std::string seen;
+  void give(Counts& counts) const { counts = *this; }
+};
+BOOST_DESCRIBE_STRUCT(CountsRow, (Counts), (holds, seen))
+
+struct StatsRow : Figures {
+  StatsRow() = default;
+  RawJson weeks;
+  bool holds = false;
+  std::string seen;
+  void give(Stats& stats) const {
+    static_cast<Figures&>(stats) = *this;
+    json::Decoder decoder;
+    json::decode(decoder, json::parse(weeks.str()), stats.weeks);
+  }
+};
+BOOST_DESCRIBE_STRUCT(StatsRow, (Figures), (weeks, holds, seen))
+
+// Reads no task: the index tasks_project_status_due_idx holds all that is asked for. Nothing of it changes by time
+// alone.
+const pg::Sql<CountsRow(ProjectId, std::string)> counts_by_status{"project.counts", R"sql(
+  with sight as materialized (
+    select p.id, app.still_holds($2, p.organization_id, p.id, '{tasks}') as holds
+    from projects p where p.id = $1 and app.belongs_to(p.organization_id))
+  select s.id as project_id, s.holds,
+         pg_current_snapshot()::text || '@200000000000000000' as seen,
+         coalesce(sum(c.n) filter (where c.status = 'todo'), 0)::bigint as todo,
+         coalesce(sum(c.n) filter (where c.status = 'in_progress'), 0)::bigint as in_progress,
+         coalesce(sum(c.n) filter (where c.status = 'review'), 0)::bigint as review,
+         coalesce(sum(c.n) filter (where c.status = 'done'), 0)::bigint as done,
+         coalesce(sum(c.n) filter (where c.status = 'cancelled'), 0)::bigint as cancelled,
+         coalesce(sum(c.n), 0)::bigint as total
+  from sight s
+  left join lateral (select t.status, count(*) as n from tasks t where t.project_id = s.id and not s.holds
+                     group by t.status) c on true
+  group by s.id, s.holds)sql"};
+
+// A task is done since the last entry that says so. Until the next task is due or the week is over, only an entry of
+// the record can change the answer.
+const pg::Sql<StatsRow(ProjectId, std::string)> stats_of{"project.stats", R"sql(
+  with sight as materialized (
+    select p.id, app.still_holds($2, p.organization_id, p.id, '{tasks}') as holds
+    from projects p where p.id = $1 and app.belongs_to(p.organization_id)),
+  weeks as (
+    select date_trunc('week', now(), 'UTC') - n * interval '1 week' as week from generate_series(0, 11) as n),
+  counted as (
+    select count(*) as total,
+           count(*) filter (where t.status = 'todo') as todo,
+           count(*) filter (where t.status = 'in_progress') as in_progress,
+           count(*) filter (where t.status = 'review') as review,
+           count(*) filter (where t.status = 'done') as done,
+           count(*) filter (where t.status = 'cancelled') as cancelled,
+           count(*) filter (where t.priority = 'low') as low,
+           count(*) filter (where t.priority = 'medium') as medium,
+           count(*) filter (where t.priority = 'high') as high,
+           count(*) filter (where t.priority = 'urgent') as urgent,
+           count(*) filter (where t.due_date < now() and t.status not in ('done', 'cancelled')) as overdue,
+           min(t.due_date) filter (where t.due_date >= now() and t.status not in ('done', 'cancelled')) as next_due,
+           coalesce(sum(t.estimated_hours), 0)::bigint as estimated_hours,
+           coalesce(sum(t.actual_hours), 0)::bigint as actual_hours
+    from sight s join tasks t on t.project_id = s.id and not s.holds),
+  created as (
+    select date_trunc('week', t.created_at, 'UTC') as week, count(*) as n
+    from sight s join tasks t on t.project_id = s.id and not s.holds
+    where t.created_at >= (select min(week) from weeks) group by 1),
+  completed as (
+    select date_trunc('week', d.at, 'UTC') as week, count(*) as n
+    from sight s join tasks t on t.project_id = s.id and not s.holds
+    cross join lateral (select max(a.created_at) as at from audit_logs a
+                        where a.entity_type = 'tasks' and a.entity_id = t.id and a.new_values->>'status' = 'done') as d
+    where t.status = 'done' and t.updated_at >= (select min(week) from weeks) group by 1)
+  select s.id as project_id, s.holds, c.total, c.todo, c.in_progress, c.review, c.done, c.cancelled, c.low, c.medium,
+         c.high, c.urgent, c.overdue, c.estimated_hours, c.actual_hours,
+         100 * c.done / nullif(c.total - c.cancelled, 0) as completion,
+         pg_current_snapshot()::text || '@' || (extract(epoch from least(
+             c.next_due, (select max(week) + interval '1 week' from weeks))) * 1000000)::bigint as seen,
+         (select jsonb_agg(jsonb_build_object('week', (w.week at time zone 'UTC')::date, 'created', coalesce(m.n, 0),
+                                              'completed', coalesce(d.n, 0)) order by w.week)
+          from weeks w left join created m on m.week = w.week left join completed d on d.week = w.week) as weeks
+  from sight s cross join counted c)sql"};
+
+async<Counts> counts(api::Call& call, pg::ReadTx& tx, ProjectId id) {
+  return api::remembered<Counts>(call, tx, counts_by_status, id, redis::keys::task_counts(id.value),
+                                 redis::ttl::counts);
+}
+
+async<Stats> stats(api::Call& call, pg::ReadTx& tx, ProjectId id) {
+  return api::remembered<Stats>(call, tx, stats_of, id, redis::keys::project_stats(id.value), redis::ttl::stats);
+}
+
+}  // namespace
+
+void mount_stats(api::Api& api) {
+  using api::Access;
+  api.get("/projects/{project}/counts", counts,
+          {.id = "project.counts", .summary = "Count a project's tasks by status", .allow = Access::member});
+  api.get("/projects/{project}/stats", stats,
+          {.id = "project.stats",
+           .summary = "A project's figures",
+           .description = "Tasks by status and priority, overdue, hours, completion and the last twelve weeks.",
+           .allow = Access::member});
+}
+
+}  // namespace cairn::project

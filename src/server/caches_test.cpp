@@ -1,0 +1,216 @@
+// What Redis remembers is given only while it is true, whatever happens to Redis.
+#include <boost/json/object.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+
+#include <atomic>
+#include <random>
+#include <thread>
+
+#include "api/recall.hpp"
+#include "support/story.hpp"
+
+namespace cairn {
+namespace {
+
+namespace bj = boost::json;
+using support::Client;
+using support::colleague;
+using support::make_organization;
+using support::make_project;
+using support::make_task;
+using support::redis;
+using support::Stack;
+using support::text_of;
+
+class Remembered : public testing::Test {
+ protected:
+  Remembered() { redis({"FLUSHALL"}); }
+
+  // What is there, by other SQL than the server's.
+  bj::object truth(support::Database& from) {
+    const auto row = from.rows(fmt::format(
+        "select count(*), count(*) filter (where status = 'done'), count(*) filter (where priority = 'urgent'), "
+        "count(*) filter (where due_date < now() and status not in ('done', 'cancelled')), "
+        "coalesce(sum(estimated_hours), 0) from tasks where project_id = '{}'",
+        project));
+    bj::object numbers;
+    std::size_t column = 0;
+    for (const auto* name : {"total", "done", "urgent", "overdue", "estimated_hours"})
+      numbers[name] = std::stoll(row[0][column++]);
+    return numbers;
+  }
+  bj::object told(Client& by, bool counts_only = false) {
+    const auto reply = by.get("/projects/" + project + (counts_only ? "/counts" : "/stats"));
+    EXPECT_EQ(reply.status, 200u) << reply.body;
+    const auto figures = reply.json();
+    bj::object numbers;
+    for (const auto* name : {"total", "done", "urgent", "overdue", "estimated_hours"})
+      if (const auto* found = figures.as_object().if_contains(name)) numbers[name] = *found;
+    return numbers;
+  }
+  std::string in_redis(const std::string& key) {
+    const auto found = redis({"GET", key});
+    return found.empty() ? "" : found.front();
+  }
+
+  Stack stack;
+  std::unique_ptr<Client> owner = stack.person("owner");
+  std::string organization = make_organization(*owner, "acme");
+  std::string project = make_project(*owner, organization);
+  support::Database database = stack.database();
+  const std::string stats_key = "stats:project:" + project, counts_key = "counts:project:" + project + ":tasks",
+                    members_key = "count:org:" + organization + ":members";
+};
+
+TEST_F(Remembered, FiguresAreThoseOfTheTasks) {
+  make_task(*owner, project,
+            R"({"title":"Late","priority":"urgent","due_date":"2020-01-01T00:00:00Z","estimated_hours":5})");
+  const auto task = make_task(*owner, project, R"({"title":"Early","actual_hours":3})");
+  make_task(*owner, project, R"({"title":"Never","status":"cancelled"})");
+  owner->patch("/tasks/" + task, R"({"status":"done"})");
+  for (int i = 0; i < 2; ++i) {  // the second is remembered
+    const auto stats = owner->get("/projects/" + project + "/stats").json();
+    const std::vector<std::pair<const char*, int>> expected{
+        {"total", 3}, {"done", 1},   {"cancelled", 1},       {"urgent", 1},       {"medium", 2},     {"overdue", 1},
+        {"todo", 1},  {"review", 0}, {"estimated_hours", 5}, {"actual_hours", 3}, {"completion", 50}};
+    for (const auto& [name, value] : expected) EXPECT_EQ(stats.at(name), bj::value(value)) << name;
+    const auto& weeks = stats.at("weeks").as_array();
+    ASSERT_EQ(weeks.size(), 12u);
+    EXPECT_EQ(weeks.back().at("created"), bj::value(3));
+    EXPECT_EQ(weeks.back().at("completed"), bj::value(1));
+  }
+  const auto counts = owner->get("/organizations/" + organization + "/counts").json();
+  EXPECT_EQ(text_of(counts, "members"), "1");
+  colleague(stack, *owner, organization, "other", "manager");
+  EXPECT_EQ(text_of(owner->get("/organizations/" + organization + "/counts"), "members"), "2");
+  EXPECT_EQ(text_of(owner->get("/organizations/" + organization + "/counts"), "managers"), "1");
+}
+
+TEST_F(Remembered, AnswersComeFromRedisAsLongAsNothingOfTheirsChanges) {
+  make_task(*owner, project);
+  const auto elsewhere = make_project(*owner, organization, "organization", "Tower");
+  told(*owner);
+  const auto first = in_redis(stats_key);
+  ASSERT_NE(first, "");
+  make_task(*owner, elsewhere);
+  colleague(stack, *owner, organization, "other", "member");
+  told(*owner);
+  EXPECT_EQ(in_redis(stats_key), first) << "it was made anew for a change of something else";
+  make_task(*owner, project);
+  told(*owner);
+  EXPECT_NE(in_redis(stats_key), first);
+  // Whoever may not see the project learns nothing from what others were told.
+  EXPECT_EQ(stack.person("stranger")->get("/projects/" + project + "/stats").status, 404u);
+}
+
+TEST_F(Remembered, NumbersAreGivenUntilTimeItselfChangesThem) {
+  database.run(
+      fmt::format("insert into tasks (project_id, created_by, title, due_date) select '{}', '{}', 'Soon', now() + "
+                  "interval '1 second'",
+                  project, support::me(*owner)));
+  EXPECT_EQ(told(*owner)["overdue"], bj::value(0));
+  while (database.value("select bool_and(due_date < now()) from tasks") != "t") std::this_thread::yield();
+  EXPECT_EQ(told(*owner)["overdue"], bj::value(1));
+}
+
+TEST_F(Remembered, NothingOldComesBackWithARestoredRedis) {
+  const auto task = make_task(*owner, project);
+  told(*owner);
+  told(*owner, true);
+  const auto old_stats = in_redis(stats_key), old_counts = in_redis(counts_key);
+  owner->patch("/tasks/" + task, R"({"status":"done","priority":"urgent"})");
+  redis({"SET", stats_key, old_stats});
+  redis({"SET", counts_key, old_counts});
+  EXPECT_EQ(told(*owner), truth(database));
+  EXPECT_EQ(told(*owner, true)["done"], bj::value(1));
+  // An answer that took long to make does not replace a newer one: the second SET is what the server would do.
+  const auto newer = in_redis(stats_key);
+  EXPECT_NE(newer, old_stats);
+}
+
+TEST_F(Remembered, NonsenseInRedisIsNoAnswer) {
+  make_task(*owner, project);
+  told(*owner);
+  const auto good = in_redis(stats_key);
+  const auto line = good.find('\n');
+  const std::vector<std::string> nonsense{"",
+                                          "x",
+                                          "\n{}",
+                                          "1:2:@3\n{}",
+                                          "9:8:@99999999999999999\n{}",
+                                          "1:99999999999999999999999:@1\n{}",
+                                          good.substr(0, line) + "\n{\"total\":7}",
+                                          good.substr(0, line) + "\nnull",
+                                          good.substr(0, line) + "\n{",
+                                          "'; drop table tasks; --\n{}"};
+  for (const auto& value : nonsense) {
+    redis({"SET", stats_key, value});
+    EXPECT_EQ(told(*owner), truth(database)) << value;
+  }
+  redis({"DEL", stats_key});
+  redis({"LPUSH", stats_key, "another type"});
+  EXPECT_EQ(told(*owner), truth(database));
+  EXPECT_EQ(in_redis(stats_key).substr(line), good.substr(line));
+}
+
+TEST(Seen, IsWhatPostgresqlTakesForASnapshotAndATime) {
+  for (const auto* good : {"3:3:@17", "731:735:731,733@1764087600000000", "3:9:3,4,8@1"})
+    EXPECT_TRUE(api::could_be_seen(good)) << good;
+  for (const auto* bad : {"", "3:3", "0:3:@1", "4:3:@1", "3:5:5@1", "3:5:4,4@1", "3:5:4,@1", "3:5:,4@1", "3:5:@",
+                          "3:5:@1 ", "-3:5:@1", "3:5:@999999999999999999"})
+    EXPECT_FALSE(api::could_be_seen(bad)) << bad;
+}
+
+// Writers on two servers and beside them, while Redis is emptied, frozen and put back: whoever has been told that a
+// change is made reads it, wherever they ask.
+TEST_F(Remembered, NumbersAreNeverOlderThanWhatWasAcknowledged) {
+  const auto beside = stack.beside();
+  const auto seed = std::random_device{}();
+  SCOPED_TRACE(fmt::format("seed {}", seed));
+  std::atomic<bool> over{false};
+  std::atomic<std::int64_t> acknowledged{0};
+  std::thread writer([&] {
+    auto direct = stack.database();
+    const auto client = beside->with_token(owner->token);
+    const auto author = support::me(*client);
+    std::minstd_rand random(seed);
+    for (int i = 0; !over; ++i) {
+      if (random() % 3 == 0)
+        direct.run(fmt::format("insert into tasks (project_id, created_by, title) values ('{}', '{}', 'Direct')",
+                               project, author));
+      else
+        make_task(*client, project);
+      ++acknowledged;
+    }
+  });
+  std::thread disturber([&] {
+    std::minstd_rand random(seed + 1);
+    std::vector<std::string> kept;
+    while (!over) {
+      const auto die = random() % 4;
+      if (die == 0) redis({"FLUSHALL"});
+      if (die == 1) kept = redis({"GET", stats_key});
+      if (die == 2 && !kept.empty()) redis({"SET", stats_key, kept.front()});
+      std::this_thread::yield();
+    }
+  });
+  const auto other = beside->with_token(owner->token);
+  for (int i = 0; i < 150; ++i) {
+    auto& reader = i % 2 == 0 ? *owner : *other;
+    const auto least = acknowledged.load();
+    EXPECT_GE(told(reader)["total"].as_int64(), least);
+    const auto again = acknowledged.load();
+    EXPECT_GE(told(reader, true)["total"].as_int64(), again);
+  }
+  over = true;
+  writer.join();
+  disturber.join();
+  EXPECT_EQ(told(*owner), truth(database));
+  const support::FrozenRedis frozen;
+  make_task(*owner, project);
+  EXPECT_EQ(told(*owner), truth(database));
+}
+
+}  // namespace
+}  // namespace cairn
