@@ -147,6 +147,10 @@ const Row rows[] = {
      CAIRN_SLOT(api_token.max_days),
      {1, 10 * 365}},
 
+    {{"record.checkpoint_minutes", "number", "How often what is new on the record is signed; 0: not by this server",
+      false},
+     CAIRN_SLOT(record.checkpoint_minutes),
+     {0, 24 * 60}},
     {{"events.streams_per_person", "number", "Live feeds that one person may have open at once", false},
      CAIRN_SLOT(events.streams_per_person),
      {1, 10'000}},

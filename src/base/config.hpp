@@ -107,6 +107,10 @@ struct Config {
     unsigned failures = 300;  // tokens that are not valid, by one address
   } limits;
 
+  struct Record {
+    std::chrono::minutes checkpoint_minutes{60};  // 0: other servers on this database make them
+  } record;
+
   // The live feed.
   struct Events {
     unsigned streams_per_person = 20;  // open at once, of one server

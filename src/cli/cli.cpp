@@ -8,10 +8,13 @@
 #include <CLI/CLI.hpp>
 
 #include <filesystem>
+#include <fstream>
 #include <iostream>
+#include <sstream>
 
 #include "account/setup.hpp"
 #include "api/openapi.hpp"
+#include "audit/checkpoint.hpp"
 #include "base/config.hpp"
 #include "base/log.hpp"
 #include "embedded/embedded.hpp"
@@ -198,6 +201,34 @@ int test_mail(const Config& config, const std::string& to) {
   return done;
 }
 
+// What is wrong goes to standard output, a line each: it is the result.
+int verify_record(const Config& config, const std::vector<std::string>& keys, const std::string& export_file) {
+  std::vector<audit::PublicKey> trusted;
+  for (const auto& text : keys) {
+    const auto key = audit::parse_key(text);
+    if (!key) throw std::runtime_error("--public-key takes 64 hexadecimal digits");
+    trusted.push_back(*key);
+  }
+  const auto own = audit::SigningKey::file_in(config.data_dir);
+  if (trusted.empty() && std::filesystem::exists(own)) trusted.push_back(audit::SigningKey::open(own).public_key());
+  std::optional<std::string> exported;
+  if (!export_file.empty()) {
+    std::ifstream file(export_file);
+    if (!file) throw std::runtime_error("cannot read " + export_file);
+    std::ostringstream text;
+    text << file.rdbuf();
+    exported = text.str();
+  }
+  const auto found = audit::verify(owner_of_running(config), trusted, exported);
+  for (const auto& problem : found.problems) fmt::print("{}\n", problem);
+  fmt::print("{} entries, {} of them redacted; {} checkpoints cover {}{}\n", found.entries, found.redacted,
+             found.checkpoints, found.covered,
+             found.last_made_at.empty() ? "" : fmt::format(", the last made at {}", found.last_made_at));
+  fmt::print("{}\n", found.problems.empty() ? "the record is whole and agrees with the tables"
+                                            : fmt::format("{} problems", found.problems.size()));
+  return found.problems.empty() ? done : failed;
+}
+
 int import_csv(const Config& config, importer::Options options, bool json) {
   options.database_url = owner_of_running(config);
   options.progress = options.progress || isatty(STDERR_FILENO) != 0;
@@ -262,6 +293,28 @@ int run(int argc, char** argv) {
       options.joins[join.substr(0, equals)] = join.substr(equals + 1);
     }
     command = [&] { return import_csv(load_config(flags), options, json); };
+  });
+
+  auto* audit_command = app.add_subcommand("audit", "Prove that the record is what it was");
+  audit_command->require_subcommand(1);
+  auto* verify_command =
+      audit_command->add_subcommand("verify", "Compare the record with the tables and with its signed checkpoints");
+  verify_command->footer("Example: cairn audit verify --against checkpoints.jsonl --data-dir .cairn");
+  add_settings(*verify_command, flags);
+  std::vector<std::string> keys;
+  std::string export_file;
+  verify_command->add_option("--against", export_file, "An export of checkpoints, kept elsewhere");
+  verify_command->add_option("--public-key", keys, "Trust this key, and not the one in the data directory");
+  verify_command->callback([&] { command = [&] { return verify_record(load_config(flags), keys, export_file); }; });
+  auto* export_command =
+      audit_command->add_subcommand("export-checkpoints", "Print the checkpoints, to keep elsewhere");
+  export_command->footer("Example: cairn audit export-checkpoints --data-dir .cairn > checkpoints.jsonl");
+  add_settings(*export_command, flags);
+  export_command->callback([&] {
+    command = [&] {
+      fmt::print("{}", audit::export_checkpoints(owner_of_running(load_config(flags))));
+      return done;
+    };
   });
 
   auto* mail_command = app.add_subcommand("testmail", "Send a mail, to see whether the settings are right");

@@ -11,6 +11,7 @@
 
 #include "api/metrics.hpp"
 #include "api/problem_json.hpp"
+#include "audit/checkpoint.hpp"
 #include "feed/feed.hpp"
 #include "http/listener.hpp"
 #include "organization/organization.hpp"
@@ -140,6 +141,19 @@ struct Server::Running {
     }
   }
 
+  // What has come to the record is signed.
+  async<> make_checkpoints(std::chrono::minutes interval) {
+    asio::steady_timer pause(core.io);
+    for (;;) {
+      try {
+        const auto key = audit::SigningKey::open(audit::SigningKey::file_in(core.shared.config.data_dir));
+        co_await audit::seal(core.database, key);
+      } catch (const std::exception& error) { log::warn("the record got no checkpoint", {{"problem", error.what()}}); }
+      pause.expires_after(interval);
+      co_await pause.async_wait(awaiting);
+    }
+  }
+
   async<> end(std::chrono::seconds patience) {
     if (core.witness) core.witness->stop();
     if (listener) {
@@ -202,6 +216,8 @@ void Server::start() {
     }
   }
   asio::co_spawn(cores_.front()->core.io, cores_.front()->every_hour(), [](std::exception_ptr) {});
+  if (const auto interval = shared_->config.record.checkpoint_minutes; interval.count() > 0)
+    asio::co_spawn(cores_.front()->core.io, cores_.front()->make_checkpoints(interval), [](std::exception_ptr) {});
   if (worker_) worker_->start();
   publish_gauges();
 }

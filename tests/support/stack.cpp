@@ -307,6 +307,7 @@ Stack::Stack(std::shared_ptr<Sandbox> sandbox, const Adjust& adjust) : sandbox_(
                       &limits.account, &limits.failures})
     *limit = 1'000'000;
   config.mail.deliver = false;
+  config.record.checkpoint_minutes = std::chrono::minutes(0);
   if (adjust) adjust(config);
   server::Backends backends;
   backends.database_url = sandbox_->app_url;
