@@ -53,17 +53,16 @@ std::string hex(std::string_view bytes) {
   return text;
 }
 std::string hex(const PublicKey& key) { return hex({reinterpret_cast<const char*>(key.data()), key.size()}); }
-// PostgreSQL's text form of bytea.
-std::string unescaped(std::string_view text) {
-  std::string bytes;
-  if (!text.starts_with("\\x")) return bytes;
-  bytes.resize(text.size() / 2 - 1);
+std::string from_hex(std::string_view text) {
+  std::string bytes(text.size() / 2, '\0');
   std::size_t size = 0;
-  sodium_hex2bin(reinterpret_cast<unsigned char*>(bytes.data()), bytes.size(), text.data() + 2, text.size() - 2,
-                 nullptr, &size, nullptr);
+  sodium_hex2bin(reinterpret_cast<unsigned char*>(bytes.data()), bytes.size(), text.data(), text.size(), nullptr, &size,
+                 nullptr);
   bytes.resize(size);
   return bytes;
 }
+// PostgreSQL's text form of bytea.
+std::string unescaped(std::string_view text) { return from_hex(text.substr(std::min<std::size_t>(2, text.size()))); }
 
 bool is_signed(std::string_view text, std::string_view signature, std::string_view key) {
   return signature.size() == crypto_sign_BYTES && key.size() == crypto_sign_PUBLICKEYBYTES &&
@@ -127,8 +126,8 @@ std::map<std::int64_t, Checkpoint> exported_checkpoints(const std::string& text)
     if (!number || !number->is_int64()) throw std::runtime_error("no export of checkpoints: number is missing");
     auto& checkpoint = found[number->get_int64()];
     checkpoint.signed_text = member(value, "signed");
-    checkpoint.key = unescaped("\\x" + member(value, "public_key"));
-    checkpoint.signature = unescaped("\\x" + member(value, "signature"));
+    checkpoint.key = from_hex(member(value, "public_key"));
+    checkpoint.signature = from_hex(member(value, "signature"));
   }
   return found;
 }
@@ -136,7 +135,7 @@ std::map<std::int64_t, Checkpoint> exported_checkpoints(const std::string& text)
 }  // namespace
 
 std::optional<PublicKey> parse_key(std::string_view text) {
-  const auto bytes = unescaped("\\x" + std::string(text));
+  const auto bytes = from_hex(text);
   PublicKey key;
   if (text.size() != 2 * key.size() || bytes.size() != key.size()) return std::nullopt;
   std::copy(bytes.begin(), bytes.end(), key.begin());
@@ -169,7 +168,7 @@ SigningKey SigningKey::open(const fs::path& file) {
   std::string text(2 * seed.size() + 1, '\0');
   const auto size = read(opened, text.data(), text.size());
   ::close(opened);
-  const auto bytes = unescaped("\\x" + text.substr(0, 2 * seed.size()));
+  const auto bytes = from_hex(std::string_view(text).substr(0, 2 * seed.size()));
   if (size < static_cast<ssize_t>(2 * seed.size()) || bytes.size() != seed.size())
     throw std::runtime_error("no key of checkpoints: " + file.string());
   std::copy(bytes.begin(), bytes.end(), seed.begin());
