@@ -82,7 +82,8 @@ async<api::Created<Account>> create(api::Call& call, Registration draft) {
 }
 
 async<api::Created<Login>> login(api::Call& call, Credentials given) {
-  const bool in_cookie = given.cookie.value_or(false);
+  const bool in_cookie = given.cookie.value_or(false), remembered = given.remember.value_or(false);
+  const auto keep = !in_cookie ? session::Keep::itself : remembered ? session::Keep::cookies : session::Keep::cookie;
   if (in_cookie) api::expect_same_origin(call);
   co_await call.core.limiter.account(call, given.email.str());
   pg::ReadTx reading = call.core.database.read(pg::Prelude{}, call.deadline);
@@ -111,7 +112,7 @@ async<api::Created<Login>> login(api::Call& call, Credentials given) {
     login.account = co_await tx.one(record_login_rehashed, *rehashed);
   else
     login.account = co_await tx.one(record_login);
-  static_cast<session::Tokens&>(login) = co_await session::begin(tx, call, known->id.value, in_cookie);
+  static_cast<session::Tokens&>(login) = co_await session::begin(tx, call, known->id.value, keep);
   co_return login;
 }
 

@@ -46,9 +46,9 @@ struct Credentials : json::Written {
   Email email;
   Secret password;
   std::optional<Text<1, 40>> code;
-  std::optional<bool> cookie;
+  std::optional<bool> cookie, remember;
 };
-BOOST_DESCRIBE_STRUCT(Credentials, (), (email, password, code, cookie))
+BOOST_DESCRIBE_STRUCT(Credentials, (), (email, password, code, cookie, remember))
 
 struct Edit : json::Written {
   Edit() = default;
@@ -78,6 +78,7 @@ template<>
 inline constexpr auto member_docs<account::Credentials> = std::to_array<MemberDoc>({
     {"code", "Of the second factor, where there is one: the app's, or a recovery code."},
     {"cookie", "For a page in a browser: the token comes as a cookie that no script can read, and not in the body."},
+    {"remember", "With `cookie`: the browser can stay logged in beyond that token, by a second cookie."},
 });
 template<>
 inline constexpr auto member_docs<account::Login> = member_docs<session::Tokens>;

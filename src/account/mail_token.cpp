@@ -30,7 +30,11 @@ std::int64_t minutes(Purpose purpose) {
 }
 
 std::string link(const api::Call& call, std::string_view page, const MailToken& token) {
-  return fmt::format("{}/{}?token={}", call.core.shared.base_url, page, token.text);
+  return link(call.core.shared.base_url, page, token);
+}
+
+std::string link(std::string_view base_url, std::string_view page, const MailToken& token) {
+  return fmt::format("{}/{}?token={}", base_url, page, token.text);
 }
 
 MailToken MailToken::make() {

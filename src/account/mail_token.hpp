@@ -23,6 +23,7 @@ struct MailToken {
 std::int64_t minutes(Purpose purpose);
 // Never from the request: whoever sends a Host header must not choose where a link leads.
 std::string link(const api::Call& call, std::string_view page, const MailToken& token);
+std::string link(std::string_view base_url, std::string_view page, const MailToken& token);
 
 // Queues the mail with which `to`, the actor's address or the one to be, is confirmed. `remember` the token afterwards.
 async<> send_verification(pg::Tx& tx, const api::Call& call, const MailToken& token, const Email& to);

@@ -33,18 +33,20 @@ std::string_view origin_of(std::string_view url) {
   return url.substr(0, url.find('/', authority + 3));
 }
 
-void add_cookie(Call& call, std::string_view token, std::int64_t seconds) {
+void add_session_cookie(Call& call, std::string_view token, std::int64_t seconds) {
   call.response.add_header("Set-Cookie", fmt::format("{}={}; Path=/; Max-Age={}; HttpOnly; Secure; SameSite=Lax",
                                                      session_cookie, token, seconds));
 }
+void add_refresh_cookie(Call& call, std::string_view token, std::int64_t seconds) {
+  call.response.add_header("Set-Cookie",
+                           fmt::format("{}={}; Path=/api/v1/sessions/refresh; Max-Age={}; HttpOnly; Secure; "
+                                       "SameSite=Strict",
+                                       refresh_cookie, token, seconds));
+}
 
-}  // namespace
-
-Credentials credentials(const http::Request& request) {
+// RFC 6265 section 4.2.1. What others on this host have set is not ours to judge.
+Credentials by_cookie(const http::Request& request, std::string_view name) {
   Credentials found;
-  found.token = bearer(request);
-  if (!found.token.empty()) return found;
-  // RFC 6265 section 4.2.1. What others on this host have set is not ours to judge.
   for (const auto& field : request.headers) {
     if (!same(field.name, "cookie")) continue;
     auto rest = field.value;
@@ -53,7 +55,7 @@ Credentials credentials(const http::Request& request) {
       const auto pair = trimmed(rest.substr(0, end));
       rest.remove_prefix(std::min(end + 1, rest.size()));
       const auto equals = std::min(pair.find('='), pair.size());
-      if (pair.substr(0, equals) != session_cookie) continue;
+      if (pair.substr(0, equals) != name) continue;
       if (std::exchange(found.by_cookie, true)) found.ambiguous = true;
       found.token = pair.substr(std::min(equals + 1, pair.size()));
     }
@@ -62,6 +64,17 @@ Credentials credentials(const http::Request& request) {
   if (found.ambiguous) found.token = {};
   return found;
 }
+
+}  // namespace
+
+Credentials credentials(const http::Request& request) {
+  Credentials found;
+  found.token = bearer(request);
+  if (found.token.empty()) found = by_cookie(request, session_cookie);
+  return found;
+}
+
+Credentials refresh_credentials(const http::Request& request) { return by_cookie(request, refresh_cookie); }
 
 bool same_origin(const http::Request& request, const Remote& remote, std::string_view base_url) {
   const auto site = request.header("sec-fetch-site");
@@ -83,9 +96,15 @@ void expect_same_origin(const Call& call) {
 }
 
 void set_session_cookie(Call& call, std::string_view token) {
-  add_cookie(call, token, std::chrono::seconds(call.core.shared.config.session.absolute_hours).count());
+  add_session_cookie(call, token, std::chrono::seconds(call.core.shared.config.session.absolute_hours).count());
+}
+void set_refresh_cookie(Call& call, std::string_view token, std::chrono::seconds lifetime) {
+  add_refresh_cookie(call, token, lifetime.count());
 }
 
-void clear_session_cookie(Call& call) { add_cookie(call, {}, 0); }
+void clear_cookies(Call& call) {
+  add_session_cookie(call, {}, 0);
+  add_refresh_cookie(call, {}, 0);
+}
 
 }  // namespace cairn::api

@@ -19,9 +19,15 @@
 
 namespace cairn::api {
 
-// Who may call an endpoint. The roles are those in the organization that owns the thing named in the path. This is what
-// documentation and the contract tests are made of; the SQL of the handler is what enforces it.
-BOOST_DEFINE_ENUM_CLASS(Access, anonymous, user, member, manager, admin, owner)
+// Who may call an endpoint. The roles up to owner are those in the organization that owns the thing named in the path.
+// This is what documentation and the contract tests are made of; the SQL of the handler is what enforces it. The last
+// two are roles on the server, whoever asks with less is refused before anything else.
+BOOST_DEFINE_ENUM_CLASS(Access, anonymous, user, member, manager, admin, owner, server_manager, server_admin)
+
+// As app.server_rank has them; 0 where no role on the server is needed.
+inline int server_rank(Access allow) {
+  return allow == Access::server_admin ? 2 : allow == Access::server_manager ? 1 : 0;
+}
 
 // What the types of a handler cannot say.
 struct Spec {

@@ -56,6 +56,11 @@ void problem_reply(bj::object& replies, std::string_view status, std::string_vie
       {"content", {{"application/problem+json", {{"schema", {{"$ref", "#/components/schemas/Problem"}}}}}}}};
 }
 
+bj::object header_reference(std::string_view name) { return {{"$ref", fmt::format("#/components/headers/{}", name)}}; }
+bj::object header(std::string_view type, std::string_view text) {
+  return {{"schema", {{"type", bj::string(type)}}}, {"description", bj::string(text)}};
+}
+
 }  // namespace
 
 namespace detail {
@@ -115,7 +120,11 @@ bj::object describe_base(const Endpoint& endpoint, bool matches, bool conditiona
   }
   problem_reply(replies, "422", "Understood, but not acceptable; `errors` says what and where.");
   problem_reply(replies, "429", "Too often; try again after Retry-After seconds.");
+  replies["429"].as_object()["headers"] = {{"Retry-After", header_reference("Retry-After")},
+                                           {"RateLimit-Policy", header_reference("RateLimit-Policy")},
+                                           {"RateLimit", header_reference("RateLimit")}};
   problem_reply(replies, "503", "Busy or not ready; try again after Retry-After seconds.");
+  replies["503"].as_object()["headers"] = {{"Retry-After", header_reference("Retry-After")}};
   operation["responses"] = std::move(replies);
   if (!spec.problems.empty()) operation["x-problem-codes"] = bj::string(spec.problems);
   return operation;
@@ -164,7 +173,13 @@ std::string openapi(const Api& api, std::string_view base_url) {
   for (const auto& endpoint : api.endpoints()) {
     auto& path = paths[std::string(prefix) + endpoint->path];
     if (path.is_null()) path.emplace_object();
-    path.as_object()[method_name(endpoint->method)] = endpoint->describe(components);
+    auto operation = endpoint->describe(components);
+    if (endpoint->spec.allow != Access::anonymous && api.scope()) {
+      const auto scope = api.scope()(*endpoint);
+      operation["x-authz"].as_object()["scope"] = scope.empty() ? bj::value() : bj::value(bj::string(scope));
+      if (!scope.empty()) operation["security"].at(0).at("bearer").as_array().emplace_back(bj::string(scope));
+    }
+    path.as_object()[method_name(endpoint->method)] = std::move(operation);
   }
   bj::object schemas;
   for (const auto& [name, schema] : components.all()) schemas[name] = schema;
@@ -180,7 +195,8 @@ std::string openapi(const Api& api, std::string_view base_url) {
          "stable "
          "`code`. Lists are read page by page: give `next_cursor` as `cursor`. A change may name the version it means "
          "with "
-         "`If-Match`. `x-authz.allow` is the least role an operation needs. Every reply tells by `RateLimit-Policy` "
+         "`If-Match`. `x-authz.allow` is the least role an operation needs, `x-authz.scope` the scope of an API token, "
+         "which opens nothing where it is null. Every reply tells by `RateLimit-Policy` "
          "and "
          "`RateLimit` how often the operation may be called."},
         {"license", {{"name", "See the repository"}, {"identifier", "LicenseRef-Cairn"}}}}},
@@ -188,6 +204,10 @@ std::string openapi(const Api& api, std::string_view base_url) {
       {"paths", std::move(paths)},
       {"components",
        {{"schemas", std::move(schemas)},
+        {"headers",
+         {{"Retry-After", header("integer", "In so many seconds it may work.")},
+          {"RateLimit-Policy", header("string", "`\"read\";q=3000;w=60`: 3000 calls in 60 seconds.")},
+          {"RateLimit", header("string", "`\"read\";r=2954;t=31`: 2954 more in the next 31 seconds.")}}},
         {"securitySchemes",
          {{"bearer",
            {{"type", "http"}, {"scheme", "bearer"}, {"description", "The token that login returns, or an API token."}}},

@@ -338,6 +338,10 @@ class Api {
  public:
   // The prelude of endpoints that need no token: it gives the record its address, agent and request.
   using Anonymous = std::function<Identity(Call&)>;
+  // Told of each request that was refused although its token is good, before it is answered. Throws nothing.
+  using Refused = std::function<async<>(Call&, const Problem&)>;
+  // What an API token needs for an endpoint; empty: it is closed to them.
+  using Scope = std::function<std::string_view(const Endpoint&)>;
 
   template<class R, class... A>
   void get(std::string_view path, async<R> (*handler)(A...), Spec spec) {
@@ -367,6 +371,10 @@ class Api {
   }
   const Authenticator& authenticator() const { return authenticator_; }
   const Anonymous& anonymous() const { return anonymous_; }
+  void report_refusals_to(Refused refused) { refused_ = std::move(refused); }
+  const Refused& refused() const { return refused_; }
+  void scopes_from(Scope scope) { scope_ = std::move(scope); }
+  const Scope& scope() const { return scope_; }
 
   std::span<const std::unique_ptr<Endpoint>> endpoints() const { return endpoints_; }
 
@@ -390,6 +398,8 @@ class Api {
   std::vector<std::unique_ptr<Endpoint>> endpoints_;
   Authenticator authenticator_;
   Anonymous anonymous_;
+  Refused refused_;
+  Scope scope_;
 };
 
 }  // namespace cairn::api

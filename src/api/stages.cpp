@@ -151,6 +151,8 @@ async<> Stages::answer(Core& core, const http::Request& request, http::Response&
   }
   if (failure) {
     const auto status = info(failure->kind).status;
+    if (status == 403 && call.authenticator && call.identity.user && api_.refused())
+      co_await api_.refused()(call, *failure);
     if (status >= 500)
       log::error("request failed", {{"request_id", call.request_id},
                                     {"route", call.endpoint ? std::string_view(call.endpoint->path) : "-"},

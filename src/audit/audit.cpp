@@ -22,6 +22,7 @@ using organization::Standing;
   "t.metadata->>'request_id' as request_id, case when f.shown then host(t.ip_address) end as ip_address, "             \
   "case when f.shown then t.user_agent end as user_agent, "                                                            \
   "t.metadata->>'event' as event, t.metadata->>'outcome' as outcome, "                                                 \
+  "t.metadata->>'operation' as operation, t.metadata->>'reason' as reason, "                                           \
   "app.changes(t.old_values, t.new_values) as changes, t.old_values, t.new_values "                                    \
   "from audit_logs t cross join lateral (select t.organization_id is null or coalesce(t.user_id = app.actor(), false)" \
   " or app.rights_in(t.organization_id) & 8192 <> 0 as shown) f " /* audit.view */

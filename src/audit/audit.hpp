@@ -62,14 +62,14 @@ struct Entry : json::Read {
   std::optional<Uuid> token_id;
   std::optional<std::string> actor;
   std::optional<organization::OrganizationId> organization_id;
-  std::optional<std::string> request_id, ip_address, user_agent, event, outcome;
+  std::optional<std::string> request_id, ip_address, user_agent, event, outcome, operation, reason;
   RawJson changes;
   std::optional<RawJson> old_values, new_values;
 };
 BOOST_DESCRIBE_STRUCT(Entry, (),
                       (id, position, created_at, action, entity_type, entity_id, user_id, user_name, token_id, actor,
-                       organization_id, request_id, ip_address, user_agent, event, outcome, changes, old_values,
-                       new_values))
+                       organization_id, request_id, ip_address, user_agent, event, outcome, operation, reason, changes,
+                       old_values, new_values))
 
 // What any list of entries can be narrowed to.
 struct HistoryFilter : api::PageQuery {
@@ -113,7 +113,11 @@ inline constexpr auto member_docs<audit::Entry> = std::to_array<MemberDoc>(
      {"request_id", "All changes of one request carry the same."},
      {"ip_address", "From where. Like user_agent, for oneself and for who may read the whole record."},
      {"event", "What happened to an account beside a change of it, such as second_factor_added."},
-     {"outcome", "Of a login that did not succeed: failure, or code_missing after the right password."},
+     {"outcome",
+      "Of a login that did not succeed: failure, or code_missing after the right password; denied, of a request of "
+      "somebody known that was refused."},
+     {"operation", "What was refused. Once a minute for each person and operation."},
+     {"reason", "The problem's code when it was refused; why a session ended; new_address, of an API token."},
      {"changes", "The fields that changed, each an object with field, old and new."},
      {"old_values", "Before: of an update the members that changed, of a delete all of them."},
      {"new_values", "After: of an update the members that changed, of a create all of them."}});

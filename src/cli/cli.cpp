@@ -17,6 +17,7 @@
 #include "audit/checkpoint.hpp"
 #include "base/config.hpp"
 #include "base/log.hpp"
+#include "cli/administrator.hpp"
 #include "embedded/embedded.hpp"
 #include "importer/importer.hpp"
 #include "job/sender.hpp"
@@ -237,6 +238,84 @@ int import_csv(const Config& config, importer::Options options, bool json) {
   return report.ok() ? done : failed;
 }
 
+// What the commands about accounts have in common; `act` is done with the database at hand.
+void add_admin_command(CLI::App& command, Flags& flags, bool& json, std::function<int()>& chosen,
+                       std::function<void(Administrator&)> act) {
+  add_settings(command, flags);
+  command.add_flag("--json", json, "Print the answer as JSON");
+  command.callback([&flags, &json, &chosen, act = std::move(act)] {
+    chosen = [&flags, &json, act] {
+      const auto config = load_config(flags);
+      Administrator administrator(config, owner_of_running(config), json);
+      act(administrator);
+      return done;
+    };
+  });
+}
+
+// An option's text, refused with the words of the type that it is to be.
+template<class T>
+CLI::Validator valid(const char* name) {
+  return {[](const std::string& text) { return T::problem(text); }, name};
+}
+
+struct AdminWords {
+  AdminWords() = default;
+  std::string who, role, status, email, first_name, last_name;
+  bool verified = false, json = false;
+};
+
+void add_admin(CLI::App& app, Flags& flags, AdminWords& words, std::function<int()>& chosen) {
+  auto* admin = app.add_subcommand("admin", "Look after accounts, on the record as system:cli");
+  admin->require_subcommand(1);
+  admin->footer(
+      "Example: cairn admin create-user --email ada@example.org --first-name Ada --last-name Lovelace "
+      "--role admin --data-dir .cairn");
+  const CLI::IsMember roles({"admin", "manager", "user"});
+  const auto add = [&](const char* name, const char* help, std::function<void(Administrator&)> act) {
+    auto* command = admin->add_subcommand(name, help);
+    add_admin_command(*command, flags, words.json, chosen, std::move(act));
+    return command;
+  };
+  const auto add_for = [&](const char* name, const char* help, std::function<void(Administrator&)> act) {
+    auto* command = add(name, help, std::move(act));
+    command->add_option("who", words.who, "E-mail address or id")->required();
+    return command;
+  };
+
+  auto* create = add("create-user", "Make an account; its password is set by a link in a mail",
+                     [&words](Administrator& administrator) {
+                       administrator.create_user(words.email, words.first_name, words.last_name,
+                                                 words.role.empty() ? "user" : words.role, words.verified);
+                     });
+  create->add_option("--email", words.email, "The address")->required()->check(valid<Email>("EMAIL"));
+  create->add_option("--first-name", words.first_name, "First name")->required()->check(valid<account::Name>("NAME"));
+  create->add_option("--last-name", words.last_name, "Last name")->required()->check(valid<account::Name>("NAME"));
+  create->add_option("--role", words.role, "Role on the server: admin, manager or user")->check(roles);
+  create->add_flag("--verified", words.verified, "The address is confirmed already");
+
+  auto* list = add("list-users", "List accounts by their addresses", [&words](Administrator& administrator) {
+    administrator.list_users(words.email, words.role, words.status);
+  });
+  list->add_option("--email", words.email, "Only addresses that begin like this");
+  list->add_option("--role", words.role, "Only this role on the server")->check(roles);
+  list->add_option("--status", words.status, "Only this status")
+      ->check(CLI::IsMember({"active", "inactive", "suspended"}));
+
+  add_for("suspend", "Keep somebody out, from the next request on",
+          [&words](Administrator& administrator) { administrator.set_status(words.who, "suspended"); });
+  add_for("reactivate", "Let somebody in again who was suspended",
+          [&words](Administrator& administrator) { administrator.set_status(words.who, "active"); });
+  add_for("reset-password", "Mail a link to set a new password by",
+          [&words](Administrator& administrator) { administrator.reset_password(words.who); });
+  add_for("promote", "Give a role on the server, or take it away with --role user",
+          [&words](Administrator& administrator) {
+            administrator.set_role(words.who, words.role.empty() ? "admin" : words.role);
+          })
+      ->add_option("--role", words.role, "admin (unless said otherwise), manager or user")
+      ->check(roles);
+}
+
 }  // namespace
 
 int run(int argc, char** argv) {
@@ -316,6 +395,9 @@ int run(int argc, char** argv) {
       return done;
     };
   });
+
+  AdminWords admin_words;
+  add_admin(app, flags, admin_words, command);
 
   auto* mail_command = app.add_subcommand("testmail", "Send a mail, to see whether the settings are right");
   mail_command->footer("Example: cairn testmail --to ada@example.org --data-dir .cairn");

@@ -17,8 +17,8 @@ struct Kept {
 };
 BOOST_DESCRIBE_STRUCT(Kept, (), (stamp, permissions))
 
-// `stamp` names the very rows that the permissions follow from, at their versions: what was kept under another is out
-// of date.
+// `stamp` names the very rows that the permissions follow from, at their versions, and what an API token leaves of
+// them: what was kept under another is out of date.
 struct Head {
   Head() = default;
   std::string stamp;
@@ -29,19 +29,23 @@ struct Head {
 BOOST_DESCRIBE_STRUCT(Head, (), (stamp, role, permissions, may_ask))
 
 const pg::Sql<Head(OrganizationId, AccountId, std::int64_t)> head{"organization.permissions", R"sql(
-  select encode(sha256(convert_to(concat_ws(' ', o.id, o.version,
+  select encode(sha256(convert_to(concat_ws(' ', o.id, o.version, n.mask,
            (select string_agg(concat_ws(' ', i.id, i.version, p.visibility), ' ' order by i.id)
             from project_members i join projects p on p.id = i.project_id
             where i.user_id = $2 and i.organization_id = $1)), 'UTF8')), 'hex') as stamp,
-         o.role, array(select p.name from app.permissions p where p.bit & o.rights <> 0 order by p.bit) as permissions,
+         o.role,
+         array(select p.name from app.permissions p where p.bit & o.rights & n.mask <> 0 order by p.bit) as permissions,
          o.user_id = app.actor() or m.rights & $3 <> 0 or m.role = 'owner' as may_ask
   from user_organizations o join app.memberships m on m.organization_id = o.organization_id
+  cross join lateral (select case when o.user_id = app.actor() then app.token_rights() else -1 end as mask) n
   where o.organization_id = $1 and o.user_id = $2)sql"};
 
 const pg::Sql<ProjectPermissions(OrganizationId, AccountId)> in_projects{"organization.project_permissions", R"sql(
   select i.project_id, i.role,
          array(select n.name from app.permissions n
-               where n.bit & app.rights_in_project(o, p.visibility, i.role) <> 0 order by n.bit) as permissions
+               where n.bit & app.rights_in_project(o, p.visibility, i.role)
+                     & case when i.user_id = app.actor() then app.token_rights() else -1 end <> 0
+               order by n.bit) as permissions
   from project_members i join projects p on p.id = i.project_id
   join user_organizations o on o.organization_id = i.organization_id and o.user_id = i.user_id
   where i.organization_id = $1 and i.user_id = $2 order by i.project_id)sql"};

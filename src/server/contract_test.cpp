@@ -48,9 +48,11 @@ TEST(EveryEndpoint, RefusesRequestsWithoutAToken) {
 TEST(EveryEndpoint, AnswersForAnotherTenantsThingsAsForThingsThatDoNotExist) {
   Stack stack;
   const World own(stack, "a"), other(stack, "b");
-  auto& client = own.as(Access::owner);
+  auto& owner = own.as(Access::owner);
+  auto& administrator = own.as(Access::server_admin);
   auto database = stack.database();
-  client.get("/me");
+  owner.get("/me");
+  administrator.get("/me");
   const auto before = database.digest();
   unsigned asked = 0;
   for (const auto& endpoint : stack.server().api().endpoints()) {
@@ -59,13 +61,16 @@ TEST(EveryEndpoint, AnswersForAnotherTenantsThingsAsForThingsThatDoNotExist) {
     std::vector<std::pair<std::string, std::string>> random;
     for (const auto& name : endpoint->path_names) random.emplace_back(name, Uuid::make().text());
     const auto body = own.body(*endpoint);
+    // Nothing on the server is foreign to its administrators.
+    const bool of_server = api::server_rank(endpoint->spec.allow) > 0;
+    auto& client = of_server ? administrator : owner;
     const auto ask = [&](const std::string& path) {
       ++asked;
       return client.send(support::method_of(*endpoint), path, body, same_id);
     };
-    const auto missing = ask(support::path_with(*endpoint, random)), foreign = ask(other.path(*endpoint));
+    const auto missing = ask(support::path_with(*endpoint, random));
     EXPECT_EQ(missing.status, 404u) << missing.body;
-    EXPECT_EQ(essence(foreign), essence(missing));
+    if (!of_server) { EXPECT_EQ(essence(ask(other.path(*endpoint))), essence(missing)); }
     EXPECT_EQ(essence(ask(support::path_with(*endpoint, {{endpoint->path_names[0], "not-an-id"}}))), essence(missing));
     // One's own thing with somebody else's inside.
     if (endpoint->path_names.size() < 2) continue;

@@ -4,6 +4,9 @@
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 
+#include <algorithm>
+#include <map>
+
 #include "support/world.hpp"
 
 namespace cairn {
@@ -79,6 +82,91 @@ TEST(Browsers, GetNoCookieWithATokenInTheBodyNorWhenRefused) {
           .header("set-cookie"),
       "");
   EXPECT_EQ(ada->del("/session").header("set-cookie"), "");
+}
+
+// What a browser has after a reply: its cookies by name.
+std::map<std::string, std::string> jar(const Reply& reply) {
+  std::map<std::string, std::string> cookies;
+  for (const auto& [name, field] : reply.headers) {
+    if (name != "set-cookie") continue;
+    const auto equals = field.find('=');
+    cookies[field.substr(0, equals)] = field.substr(equals + 1, field.find(';') - equals - 1);
+  }
+  return cookies;
+}
+const std::string refresh_name = "__Secure-cairn_refresh";
+
+Reply log_in_to_stay(const Stack& stack, std::string_view name) {
+  return stack.client().send("POST", "/sessions",
+                             fmt::format(R"({{"email":"{}","password":"{}","cookie":true,"remember":true}})",
+                                         Stack::email(name), Stack::password),
+                             {own_page});
+}
+Reply refresh(const Stack& stack, const std::string& token, const std::vector<std::string>& extra = {own_page}) {
+  auto headers = extra;
+  headers.push_back(fmt::format("Cookie: {}={}", refresh_name, token));
+  return stack.client().send("POST", "/sessions/refresh", "{}", headers);
+}
+
+TEST(Browsers, StayLoggedInByASecondCookieThatOnlyRefreshingSees) {
+  const Stack stack;
+  stack.person("ada");
+  const auto login = log_in_to_stay(stack, "ada");
+  ASSERT_EQ(login.status, 201u) << login.body;
+  EXPECT_EQ(text_of(login, "token"), "null");
+  EXPECT_EQ(text_of(login, "refresh_token"), "null");
+  const auto first = jar(login);
+  ASSERT_EQ(first.size(), 2u);
+  EXPECT_NE(login.headers.end(), std::ranges::find_if(login.headers, [](const auto& header) {
+              return header.second.ends_with(
+                         "; Path=/api/v1/sessions/refresh; Max-Age=2592000; HttpOnly; Secure; "
+                         "SameSite=Strict") ||
+                     header.second.ends_with(
+                         "; Path=/api/v1/sessions/refresh; Max-Age=2591999; HttpOnly; Secure; "
+                         "SameSite=Strict");
+            }));
+
+  const auto refreshed = refresh(stack, first.at(refresh_name));
+  ASSERT_EQ(refreshed.status, 200u) << refreshed.body;
+  EXPECT_EQ(text_of(refreshed, "token"), "null");
+  EXPECT_EQ(text_of(refreshed, "refresh_token"), "null");
+  const auto second = jar(refreshed);
+  ASSERT_EQ(second.size(), 2u);
+  EXPECT_NE(second, first);
+  EXPECT_EQ(stack.client().get("/me", {cookie(second.at("__Host-cairn_session"))}).status, 200u);
+  // Another tab that was slower gets the same.
+  EXPECT_EQ(jar(refresh(stack, first.at(refresh_name))), second);
+
+  const auto third = jar(refresh(stack, second.at(refresh_name)));
+  const auto loser = refresh(stack, first.at(refresh_name));
+  EXPECT_EQ(text_of(loser, "code"), "refresh_token_reused");
+  EXPECT_EQ(loser.header("set-cookie"), "");
+  const auto dead = refresh(stack, third.at(refresh_name));
+  EXPECT_EQ(text_of(dead, "code"), "invalid_refresh_token");
+  EXPECT_EQ(dead.header("set-cookie"), "");
+}
+
+TEST(Browsers, LoseBothCookiesWithTheSession) {
+  const Stack stack;
+  stack.person("ada");
+  const auto cookies = jar(log_in_to_stay(stack, "ada"));
+  const auto logout = stack.client().del("/session", {cookie(cookies.at("__Host-cairn_session")), own_page});
+  EXPECT_EQ(logout.status, 204u);
+  EXPECT_EQ(jar(logout), (std::map<std::string, std::string>{{"__Host-cairn_session", ""}, {refresh_name, ""}}));
+  EXPECT_EQ(refresh(stack, cookies.at(refresh_name)).status, 401u);
+}
+
+TEST(PagesOfOthers, CannotRefresh) {
+  const Stack stack;
+  stack.person("ada");
+  const auto token = jar(log_in_to_stay(stack, "ada")).at(refresh_name);
+  for (const auto& extra :
+       std::vector<std::vector<std::string>>{{}, {"Origin: https://evil.example"}, {"Sec-Fetch-Site: cross-site"}}) {
+    EXPECT_EQ(text_of(refresh(stack, token, extra), "code"), "cross_origin");
+  }
+  EXPECT_EQ(text_of(refresh(stack, token, {own_page, "Cookie: " + refresh_name + "=x"}), "code"), "duplicate_cookie");
+  EXPECT_EQ(stack.client().send("POST", "/sessions/refresh", "{}", {own_page}).status, 401u);
+  EXPECT_EQ(refresh(stack, token).status, 200u);
 }
 
 TEST(PagesOfOthers, CannotLogAnybodyIn) {

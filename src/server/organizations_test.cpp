@@ -108,6 +108,21 @@ TEST_F(AnOrganization, ThatWasDeletedIsRestoredByItsOwnersAsItWas) {
   EXPECT_EQ(record_problems(database), std::vector<std::string>{});
 }
 
+TEST_F(AnOrganization, KeepsTheSlugThatItGaveUpForAMonth) {
+  const auto rename = [&](std::string_view slug) { return ada->patch(path, fmt::format(R"({{"slug":"{}"}})", slug)); };
+  EXPECT_EQ(rename("apex").status, 200u);
+  const auto taken = bob->post("/organizations", R"({"name":"Mine","slug":"acme"})");
+  EXPECT_EQ(code(taken), "slug_taken");
+  const auto other = make_organization(*bob, "other");
+  EXPECT_EQ(code(bob->patch("/organizations/" + other, R"({"slug":"acme"})")), "slug_taken");
+  EXPECT_EQ(rename("acme").status, 200u);
+  EXPECT_EQ(code(bob->patch("/organizations/" + other, R"({"slug":"apex"})")), "slug_taken");
+  database.run("update app.former_slugs set kept_until = now()");
+  EXPECT_EQ(bob->patch("/organizations/" + other, R"({"slug":"apex"})").status, 200u);
+  EXPECT_EQ(code(rename("apex")), "slug_taken");
+  EXPECT_EQ(code(rename("other")), "slug_taken");
+}
+
 TEST_F(AnOrganization, ThatWasDeletedAMonthAgoIsPurgedAndItsRecordKept) {
   EXPECT_EQ(ada->del(path).status, 204u);
   const auto other = make_organization(*ada, "other");

@@ -67,15 +67,6 @@ http::Listener::Endpoint endpoint_of(const Listen& listen, std::uint16_t port) {
   return asio::ip::tcp::endpoint(address, port);
 }
 
-// Where links lead that the server gives away; never what a request says of itself.
-std::string base_url(const Config& config, std::uint16_t port) {
-  if (!config.server.base_url.empty()) return config.server.base_url;
-  auto listen = config.server.listen;
-  if (!listen.unix_path.empty()) return "http://localhost";
-  listen.port = port;
-  return "http://" + listen.text();
-}
-
 void protocol_error(const http::Request&, std::string_view detail, http::Response& response) {
   Problem problem(kind_of(response.status), std::string(detail));
   if (problem.kind == Kind::internal) problem.detail = "Something went wrong on our side.";
@@ -84,6 +75,14 @@ void protocol_error(const http::Request&, std::string_view detail, http::Respons
 }
 
 }  // namespace
+
+std::string base_url(const Config& config, std::uint16_t port) {
+  if (!config.server.base_url.empty()) return config.server.base_url;
+  auto listen = config.server.listen;
+  if (!listen.unix_path.empty()) return "http://localhost";
+  listen.port = port;
+  return "http://" + listen.text();
+}
 
 // What one core tells the others once a second: its own counters are not for other threads to read.
 struct Server::Gauges {

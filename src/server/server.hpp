@@ -20,6 +20,9 @@ struct Backends {
   std::string redis_url;
 };
 
+// Where links lead that the server gives away; never what a request says of itself.
+std::string base_url(const Config& config, std::uint16_t port);
+
 // The HTTP server: one thread per core, each with its own listener on the same port, its own connections and its own
 // session cache; and one thread for what may wait. The database must be migrated already.
 class Server {

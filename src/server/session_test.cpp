@@ -427,6 +427,20 @@ TEST_F(ApiTokens, GiveNobodyMoreThanTheyMayDoThemselves) {
   EXPECT_EQ(robot(owner, R"("write_members","write_tasks")")->post(members, body).status, 201u);
 }
 
+TEST_F(ApiTokens, AreToldWhatIsLeftOfTheRightsOfTheirOwner) {
+  const World world(stack, "a");
+  auto& owner = world.as(api::Access::owner);
+  const auto path = "/organizations/" + world.organization + "/permissions";
+  const auto whole = owner.get(path).json();
+  const auto reader = robot(owner, R"("read")"), writer = robot(owner, R"("read","write_tasks")");
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(text_of(reader->get(path), "permissions"), R"(["project.view_private","audit.view"])");
+    EXPECT_EQ(text_of(writer->get(path), "permissions"),
+              R"(["task.create","task.edit","task.delete","project.view_private","audit.view"])");
+    EXPECT_EQ(owner.get(path).json(), whole);
+  }
+}
+
 TEST_F(ApiTokens, BoundToAnOrganizationReachNoOther) {
   const auto ada = stack.person("ada");
   std::vector<std::string> organizations, projects;

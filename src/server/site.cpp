@@ -3,6 +3,7 @@
 #include <sodium.h>
 
 #include "account/account.hpp"
+#include "admin/admin.hpp"
 #include "api/docs/assets.hpp"
 #include "api/metrics.hpp"
 #include "api/openapi.hpp"
@@ -57,6 +58,7 @@ api::Api make_api(unsigned cores) {
   task::mount(api);
   audit::mount(api);
   feed::mount(api);
+  admin::mount(api);
   return api;
 }
 

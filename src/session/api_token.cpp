@@ -147,6 +147,7 @@ std::optional<Scope> scope_of(const api::Endpoint& endpoint) {
 
 async<api::Identity> ApiTokens::authenticate(api::Call& call, const Token& token, bool anew) {
   const auto access = co_await check(call, token, anew);
+  call.identity.user = access->user_id;
   require_scope(call, *access);
   api::Identity identity;
   identity.user = access->user_id;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <map>
 
 #include "api/credentials.hpp"
 #include "pg/error.hpp"
@@ -61,8 +62,8 @@ const pg::Sql<bool(Hash, std::int64_t, std::string, std::string, std::string, st
   from (select) as asked left join app.live_sessions on token_hash = $1 and access_version = $2)sql"};
 
 const pg::Sql<SessionAccess(Hash)> access_of_session{"session.access", R"sql(
-  select user_id, session_id, created_at, access_version, coalesce(open, '') as open, coalesce(rights, '') as rights,
-         coalesce(closed, '') as closed, coalesce(closed_rights, '') as closed_rights,
+  select user_id, session_id, created_at, server_rank, access_version,
+         coalesce(open, '') as open, coalesce(rights, '') as rights, coalesce(closed, '') as closed, coalesce(closed_rights, '') as closed_rights,
          coalesce(projects, '') as projects, coalesce(project_rights, '') as project_rights
   from app.session_access($1))sql"};
 
@@ -172,6 +173,12 @@ async<> forget(api::Call& call, const Uuid& user, const std::vector<Uuid>& devic
   co_await call.core.redis.command(parts);
 }
 
+void set_cookies(api::Call& call, const Token& session, const Token& refresh, Instant until) {
+  const std::chrono::microseconds left(until.micros - Instant::now().micros);
+  api::set_session_cookie(call, session.text);
+  api::set_refresh_cookie(call, refresh.text, std::chrono::duration_cast<std::chrono::seconds>(left));
+}
+
 [[noreturn]] void refuse_token() { throw Problem(Kind::unauthenticated, "This token is not valid, or no longer."); }
 
 // -- endpoints
@@ -180,7 +187,7 @@ async<> logout(api::Call& call, pg::Tx& tx) {
   const auto ended = co_await tx.all(end_own);
   co_await tx.commit();
   co_await forget(call, *call.identity.user, ended);
-  if (call.by_cookie) api::clear_session_cookie(call);
+  if (call.by_cookie) api::clear_cookies(call);
 }
 
 async<api::Page<Session>> list(api::Call& call, pg::ReadTx& tx) {
@@ -214,9 +221,14 @@ async<> remove_others(api::Call& call, pg::Tx& tx) {
 }
 
 // The successors follow from the token that is presented, so whoever repeats the request gets the same, and nothing
-// that could be stolen is kept for them.
+// that could be stolen is kept for them. A cookie outlives a refusal: another tab may have been faster, and logged in.
 async<Tokens> refresh(api::Call& call, pg::Tx& tx, Refresh given) {
-  const auto token = Token::parse(given.refresh_token.reveal());
+  const auto shown = api::refresh_credentials(call.request);
+  const bool in_cookie = !given.refresh_token;
+  if (in_cookie) api::expect_same_origin(call);
+  if (in_cookie && shown.ambiguous)
+    throw Problem(Kind::malformed, "duplicate_cookie", "The refresh token's cookie is there twice.");
+  const auto token = Token::parse(in_cookie ? shown.token : std::string_view(given.refresh_token->reveal()));
   std::optional<Used> used;
   if (token && token->use == Use::refresh) used = co_await tx.maybe(use_refresh_token, hex(token->hash));
   if (!used)
@@ -234,8 +246,10 @@ async<Tokens> refresh(api::Call& call, pg::Tx& tx, Refresh given) {
   const auto session = Token::derive(Use::session, *token, used->salt);
   const auto successor = Token::derive(Use::refresh, *token, used->salt);
   Tokens tokens;
-  tokens.token = session.text;
-  tokens.refresh_token = successor.text;
+  if (!in_cookie) {
+    tokens.token = session.text;
+    tokens.refresh_token = successor.text;
+  }
   tokens.refresh_expires_at = used->expires_at;
   if (used->rotated) {
     const auto expires = std::min(after(call.core.shared.config.session.absolute_hours), used->expires_at);
@@ -249,13 +263,38 @@ async<Tokens> refresh(api::Call& call, pg::Tx& tx, Refresh given) {
   co_await tx.commit();
   // Before the reply, so that nobody takes the new session for an idle one.
   co_await remember(call, used->user_id, used->device_id);
+  if (in_cookie) set_cookies(call, session, successor, used->expires_at);
   co_return tokens;
 }
+
+// PostgreSQL decides whether it is worth an entry, for all cores; what it was asked about of late it is not asked
+// again.
+constexpr std::chrono::seconds denial_interval{60};
+constexpr std::size_t most_denials = 10'000;
+
+const pg::Sql<void(Hash, std::string, std::string)> record_denial{"session.record_denial", R"sql(
+  select app.record_denial($1, $2, $3))sql"};
 
 struct Caches {
   Cache sessions;
   ApiTokens api_tokens;
+  std::map<std::pair<Uuid, const api::Endpoint*>, std::chrono::steady_clock::time_point> denials;
 };
+
+async<> refused(Caches& caches, api::Call& call, const Problem& problem) {
+  const auto token = Token::parse(call.token);
+  const auto now = std::chrono::steady_clock::now();
+  if (caches.denials.size() >= most_denials) caches.denials.clear();
+  auto& last = caches.denials[std::pair(*call.identity.user, call.endpoint)];
+  if (!token || now - last < denial_interval) co_return;
+  last = now;
+  try {
+    pg::Tx tx = call.core.database.write(nobody(call).write, call.deadline);
+    co_await tx.finish(record_denial, token->hash, std::string(call.endpoint->spec.id), problem.code);
+  } catch (const Problem& failure) {
+    log::warn("a refusal is not on the record", {{"request_id", call.request_id}, {"cause", failure.cause}});
+  }
+}
 
 async<api::Identity> authenticated(Caches& caches, api::Call& call, std::string_view text, bool anew) {
   const auto token = Token::parse(text);
@@ -264,7 +303,14 @@ async<api::Identity> authenticated(Caches& caches, api::Call& call, std::string_
   if (token->use == Use::api) {
     identity = co_await caches.api_tokens.authenticate(call, *token, anew);
   } else {
-    const auto access = co_await caches.sessions.check(call, *token, anew);
+    auto access = co_await caches.sessions.check(call, *token, anew);
+    call.identity.user = token->user;
+    // A demotion shows in the statement that does the work, a promotion does not: before a refusal PostgreSQL is asked.
+    const auto needed = api::server_rank(call.endpoint->spec.allow);
+    if (access->server_rank < needed && !anew) access = co_await caches.sessions.check(call, *token, true);
+    if (access->server_rank < needed)
+      throw Problem(Kind::forbidden, needed == 2 ? "This is for administrators of the server."
+                                                 : "This is for administrators and managers of the server.");
     identity = identify(call, *token, *access);
   }
   co_return identity;
@@ -307,30 +353,33 @@ api::Identity nobody(const api::Call& call) {
   return identity;
 }
 
-async<Tokens> begin(pg::Tx& tx, api::Call& call, Uuid user, bool in_cookie) {
+async<Tokens> begin(pg::Tx& tx, api::Call& call, Uuid user, Keep keep) {
   const auto& limits = call.core.shared.config.session;
   const auto device = Uuid::make();
   const auto session = Token::make(user), refresh = Token::make(user, Use::refresh);
   const std::int64_t most = limits.max_per_user;
   Tokens tokens;
   tokens.expires_at = after(limits.absolute_hours);
-  if (!in_cookie) {
-    tokens.token = session.text;
-    tokens.refresh_token = refresh.text;
+  if (keep != Keep::cookie) {
     tokens.refresh_expires_at = after(limits.refresh_hours);
     tokens.expires_at = std::min(tokens.expires_at, *tokens.refresh_expires_at);
+  }
+  if (keep == Keep::itself) {
+    tokens.token = session.text;
+    tokens.refresh_token = refresh.text;
   }
 
   const auto last = tokens.refresh_expires_at.value_or(tokens.expires_at);
   co_await tx.run(insert_device, device, last, call.address, call.user_agent);
   co_await tx.one(insert_session, session.hash, device, tokens.expires_at);
-  if (tokens.refresh_token) co_await tx.run(add_refresh_token, device, std::nullopt, hex(refresh.hash));
+  if (keep != Keep::cookie) co_await tx.run(add_refresh_token, device, std::nullopt, hex(refresh.hash));
   const auto ended = co_await tx.all(end_oldest, most);
   co_await tx.commit();
   co_await forget(call, user, ended);
   co_await remember(call, user, device);
   call.identity.user = user;
-  if (in_cookie) api::set_session_cookie(call, session.text);
+  if (keep == Keep::cookie) api::set_session_cookie(call, session.text);
+  if (keep == Keep::cookies) set_cookies(call, session, refresh, last);
   co_return tokens;
 }
 
@@ -382,6 +431,13 @@ void mount(api::Api& api, unsigned cores) {
     return authenticated((*caches)[call.core.number], call, text, anew);
   };
   api.authenticate_with(std::move(authenticate), [](api::Call& call) { return nobody(call); });
+  api.report_refusals_to([caches](api::Call& call, const Problem& problem) -> async<> {
+    return refused((*caches)[call.core.number], call, problem);
+  });
+  api.scopes_from([](const api::Endpoint& endpoint) -> std::string_view {
+    const auto scope = scope_of(endpoint);
+    return scope ? json::Codec<Scope>::name(*scope) : std::string_view();
+  });
 
   api.post(
       "/sessions/refresh", refresh,
@@ -389,9 +445,9 @@ void mount(api::Api& api, unsigned cores) {
        .summary = "Stay logged in",
        .description = "A refresh token is used once: it gives a new session token and the refresh token to use next. "
                       "Whoever repeats the request within ten seconds gets the same pair. Used again later, it logs "
-                      "the device out.",
+                      "the device out. A page in a browser sends {}: its tokens come and go in cookies.",
        .allow = api::Access::anonymous,
-       .problems = "invalid_refresh_token,refresh_token_reused",
+       .problems = "cross_origin,invalid_refresh_token,refresh_token_reused",
        .rate = api::Rate::token});
   api.del("/session", logout,
           {.id = "session.remove",

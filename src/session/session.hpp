@@ -31,8 +31,9 @@ struct SessionAccess : Access {
   SessionAccess() = default;
   Uuid session_id;
   Instant created_at;  // when the device got this token
+  std::int32_t server_rank = 0;
 };
-BOOST_DESCRIBE_STRUCT(SessionAccess, (Access), (session_id, created_at))
+BOOST_DESCRIBE_STRUCT(SessionAccess, (Access), (session_id, created_at, server_rank))
 
 // What a device is given at login and with each refresh. What is in a cookie is not repeated.
 struct Tokens : json::Read {
@@ -59,7 +60,7 @@ BOOST_DESCRIBE_STRUCT(Session, (), (id, current, created_at, expires_at, last_se
 
 struct Refresh : json::Written {
   Refresh() = default;
-  Secret refresh_token;
+  std::optional<Secret> refresh_token;
 };
 BOOST_DESCRIBE_STRUCT(Refresh, (), (refresh_token))
 
@@ -69,9 +70,11 @@ pg::Prelude as_session(const api::Call& call, const Token& token, const Access& 
 pg::Prelude as_user(const api::Call& call, const Uuid& user);
 api::Identity nobody(const api::Call& call);
 
-// Logs the actor of `tx`, who is `user`, in on one more device, and out on the oldest ones beyond the limit. In a
-// cookie there is a session token only: scripts of the page could read a refresh token. Commits.
-async<Tokens> begin(pg::Tx& tx, api::Call& call, Uuid user, bool in_cookie);
+// Where a device keeps its tokens. Cookies are kept from the scripts of a page; a browser that is to stay logged in has
+// a second one.
+enum class Keep { itself, cookie, cookies };
+// Logs the actor of `tx`, who is `user`, in on one more device, and out on the oldest ones beyond the limit. Commits.
+async<Tokens> begin(pg::Tx& tx, api::Call& call, Uuid user, Keep keep);
 // Begins the session that asks again, in the transaction that has just ended all of its user's, as a change of the
 // password does. Its refresh token stays ended.
 async<> resume(pg::Tx& tx, const api::Call& call, Instant expires);
@@ -110,6 +113,9 @@ inline constexpr auto member_docs<session::Tokens> = std::to_array<MemberDoc>({
      "Gives the next pair of tokens, once: see `POST /sessions/refresh`. Null when the token is in a cookie."},
     {"refresh_expires_at", "With a refresh token, one has to log in again then at the latest."},
 });
+template<>
+inline constexpr auto member_docs<session::Refresh> =
+    std::to_array<MemberDoc>({{"refresh_token", "Left out by a page in a browser, whose cookie it is in."}});
 template<>
 inline constexpr auto member_docs<session::Session> = std::to_array<MemberDoc>({
     {"current", "Whether it is the one that asks."},

@@ -33,7 +33,7 @@ class Database {
   void run(const std::string& sql) { rows(sql); }
   // The SQLSTATE that the statement fails with; empty when it does not.
   std::string failure(const std::string& sql);
-  // Changes when any row of any table does.
+  // Changes when any row of any table does, but for what says that a request was refused.
   std::string digest();
   PGconn* raw() { return connection_.get(); }
 

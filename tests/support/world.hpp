@@ -9,14 +9,15 @@
 
 namespace cairn::support {
 
-// An organization with somebody of each role, a project and a task, against which any endpoint can be called. It must
-// not outlive the stack.
+// An organization with somebody of each role, a project and a task, and somebody of each role on the server, against
+// which any endpoint can be called. It must not outlive the stack.
 class World {
  public:
   // `name` begins the names of its accounts and the slugs of its organizations.
   World(const Stack& stack, std::string name);
 
-  // Somebody who has exactly the role, or `owner` for endpoints that need none.
+  // Somebody who has exactly the role, or `owner` for endpoints that need none. Who has one on the server is in no
+  // organization.
   Client& as(api::Access role) const;
   // The path of an endpoint with this world's ids in it.
   std::string path(const api::Endpoint& endpoint) const;
@@ -45,7 +46,7 @@ class World {
   const Stack& stack_;
   std::string name_;
   unsigned organizations_ = 0;
-  std::array<std::unique_ptr<Client>, 4> people_;  // member to owner
+  std::array<std::unique_ptr<Client>, 6> people_;  // member to owner, and of the server
   std::string manager_;                            // the manager's id
   std::unique_ptr<Client> host_;                   // who invites these people elsewhere
   std::string token_, guest_token_;                // of invitations of the owner and of somebody new
