@@ -5,6 +5,9 @@
 
 #include <charconv>
 
+#include "audit/diff.hpp"
+#include "audit/undo.hpp"
+
 namespace cairn::audit {
 namespace {
 
@@ -29,7 +32,8 @@ using organization::Standing;
 #define CAIRN_HISTORY_FILTERS                                                                               \
   pg::filter<Uuid>("t.user_id = {}"), pg::filter<std::vector<Action>>("t.action = any({})"),                \
       pg::filter<Text<1, 100>>("coalesce(t.new_values, t.old_values) ? {}"),                                \
-      pg::filter<std::string>("t.metadata->>'request_id' = {}"), pg::filter<Instant>("t.created_at >= {}"), \
+      pg::filter<std::string>("t.metadata->>'request_id' = {}"),                                            \
+      pg::filter<Instant, Instant>("t.created_at >= {} and t.xid >= (select app.first_later({}, '1:1:'))"), \
       pg::filter<Instant>("t.created_at < {}"),                                                             \
       pg::filter<Text<1, 200, Shape::text>, Text<1, 200, Shape::text>>(                                     \
           "app.mentions(t.old_values, {}) or app.mentions(t.new_values, {})")
@@ -97,9 +101,9 @@ void select_history(api::Selection& selection, const HistoryFilter& filter) {
       .when(1, filter.action)
       .when(2, filter.field)
       .when(3, filter.request_id)
-      .when(4, filter.from)
-      .when(5, filter.before)
-      .when(6, filter.q);
+      .when(4, filter.from);
+  if (filter.from) selection.always(*filter.from);
+  selection.when(5, filter.before).when(6, filter.q);
   if (filter.q) selection.always(*filter.q);
 }
 void select_entries(api::Selection& selection, const Filter& filter) {
@@ -239,6 +243,8 @@ void mount(api::Api& api) {
           {.id = "audit.list_self", .summary = "The record of my account and of what I did", .allow = Access::user});
   api.get("/me/history", list_of_account,
           {.id = "audit.list_account", .summary = "How my account came to be as it is", .allow = Access::user});
+  mount_diff(api);
+  mount_undo(api);
 }
 
 }  // namespace cairn::audit

@@ -94,6 +94,10 @@ BOOST_DESCRIBE_STRUCT(Filter, (HistoryFilter), (entity_type, entity_id, token_id
 
 void mount(api::Api& api);
 
+// What is done once an hour, as the actor "trash": empties the trash of what cannot be brought back any more, and notes
+// where the record is, so that reading the past need not begin at the beginning.
+async<> keep_up(pg::Pool& database);
+
 }  // namespace cairn::audit
 
 namespace cairn::json {

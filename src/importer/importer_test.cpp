@@ -174,6 +174,41 @@ TEST_F(ImportTest, PutsEveryChangeOnTheRecordAsOneRequestOfOneActor) {
             "9");
 }
 
+TEST_F(ImportTest, CanBeUndoneAndDoneAgain) {
+  const auto all = [&] {
+    return ask(
+        "select coalesce(jsonb_agg(r order by r), '[]') from ("
+        "select to_jsonb(t) as r, t.organization_id from tasks t union all "
+        "select to_jsonb(p), p.organization_id from projects p union all "
+        "select to_jsonb(m), m.organization_id from user_organizations m) x "
+        "join organizations o on o.id = organization_id where o.slug = $1",
+        {slug});
+  };
+  const auto undo = [&](const std::string& request, const std::string& as) {
+    database.query("begin");
+    database.query(
+        "select set_config('app.user_id', (select user_id::text from user_organizations m join organizations o "
+        "on o.id = m.organization_id where o.slug = $1 and m.role = 'owner'), true)",
+        {slug});
+    database.query("select set_config('app.request_id', $1, true)", {as});
+    database.query("select app.learn_access()");
+    const auto result =
+        ask("select conflicts from app.undo((select id from organizations where slug = $1), null, $2, "
+            "null, null, null, false, false, false)",
+            {slug, request});
+    database.query("commit");
+    return result;
+  };
+  const auto before = all();
+  const auto report = import();
+  const auto after = all();
+  EXPECT_NE(after, before);
+  EXPECT_EQ(undo(report.request_id, slug + "-undo"), "[]");
+  EXPECT_EQ(all(), before);
+  EXPECT_EQ(undo(slug + "-undo", slug + "-redo"), "[]");
+  EXPECT_EQ(all(), after);
+}
+
 TEST_F(ImportTest, ASecondRunChangesNothing) {
   import();
   const auto changes = count_changes(slug);

@@ -38,6 +38,29 @@ const pg::Family<Organization> mine{"organization.mine",
                                     {},
                                     {{"name", "t.name"}, {"created_at", "t.created_at"}}};
 
+// Of the past, those that the caller is a member of now, and the role of now.
+const pg::Sql<Organization(OrganizationId, std::optional<Instant>, std::optional<std::string>)> by_id_as_of{
+    "organization.by_id_as_of", R"sql(
+  select t.id, t.name, t.slug, t.description, t.logo_url, t.website_url, t.industry, t.size, t.status, t.settings, m.role,
+         t.created_at, t.updated_at, t.deleted_at, t.version
+  from app.memberships m
+  cross join lateral jsonb_populate_record(null::organizations, app.state_of(
+    'organizations', $1, (select to_jsonb(o) from organizations o where o.id = $1),
+    coalesce($2::timestamptz, '-infinity'), coalesce($3::text, '1:1:')::pg_snapshot)) t
+  where m.organization_id = $1 and t.id is not null)sql"};
+
+const pg::Family<Organization> mine_as_of{"organization.mine_as_of",
+                                          R"sql(
+  select t.id, t.name, t.slug, t.description, t.logo_url, t.website_url, t.industry, t.size, t.status, t.settings, m.role,
+         t.created_at, t.updated_at, t.deleted_at, t.version
+  from app.memberships m
+  cross join lateral jsonb_populate_record(null::organizations, app.state_of(
+    'organizations', m.organization_id, (select to_jsonb(o) from organizations o where o.id = m.organization_id),
+    coalesce({}::timestamptz, '-infinity'), coalesce({}::text, '1:1:')::pg_snapshot)) t
+  where t.id is not null)sql",
+                                          {},
+                                          {{"name", "t.name"}, {"created_at", "t.created_at"}}};
+
 const pg::Family<Organization> mine_deleted{"organization.mine_deleted",
                                             R"sql(
   select t.id, t.name, t.slug, t.description, t.logo_url, t.website_url, t.industry, t.size, t.status, t.settings,
@@ -128,7 +151,7 @@ async<api::Created<Organization>> create(pg::Tx& tx, Draft draft) {
   co_return organization;
 }
 
-async<api::Page<Organization>> list(pg::ReadTx& tx, Filter query) {
+async<api::Page<Organization>> list(api::Call& call, pg::ReadTx& tx, Filter query) {
   const auto key_of = [](const Organization& row, unsigned sort, api::Cursor& cursor) {
     cursor.id = row.id.value;
     if (sort == 0)
@@ -142,11 +165,28 @@ async<api::Page<Organization>> list(pg::ReadTx& tx, Filter query) {
     else
       params.add(Instant{cursor.key});
   };
-  const auto& family = query.deleted.value_or(false) ? mine_deleted : mine;
-  return api::read_page(tx, family, api::Selection(), std::move(query), "name", key_of, bind_key);
+  api::Selection selection;
+  const auto* family = &mine;
+  if (query.deleted.value_or(false)) {
+    family = &mine_deleted;
+  } else if (query.as_of) {
+    const auto past = co_await api::settle(call, tx, *query.as_of);
+    selection.always(past.at()).always(past.seen());
+    family = &mine_as_of;
+  }
+  auto page = co_await api::read_page(tx, *family, std::move(selection), std::move(query), "name", key_of, bind_key);
+  co_return page;
 }
 
-async<Organization> show(pg::ReadTx& tx, OrganizationId id) { return tx.one(by_id, id); }
+async<Organization> show(api::Call& call, pg::ReadTx& tx, OrganizationId id, api::AsOfQuery query) {
+  if (!query.as_of) {
+    Organization organization = co_await tx.one(by_id, id);
+    co_return organization;
+  }
+  const auto past = co_await api::settle(call, tx, *query.as_of);
+  Organization organization = co_await tx.one(by_id_as_of, id, past.at(), past.seen());
+  co_return organization;
+}
 
 async<Organization> edit(pg::Tx& tx, OrganizationId id, api::IfMatch match, Edit edit) {
   const bool status_only = edit.status.given() && !edit.name.given() && !edit.slug.given() &&
@@ -221,12 +261,25 @@ const pg::Family<MemberRow> members{"organization.members",
                                     {pg::filter<Role>("t.role = {}"), pg::filter<Email>("u.email = {}")},
                                     {{"joined_at", "t.joined_at"}, {"email", "u.email"}}};
 
+// Memberships of the past, of people as they are now.
+const pg::Family<MemberRow> members_as_of{
+    "organization.members_as_of",
+    R"sql(
+  select t.id, t.user_id, u.email, u.first_name, u.last_name, u.status, t.role,
+         array(select jsonb_array_elements_text(t.permissions)) as permissions, t.joined_at, t.updated_at, t.version
+  from app.members_as_of({}, coalesce({}::timestamptz, '-infinity'), coalesce({}::text, '1:1:')::pg_snapshot) t
+  cross join lateral app.person(t.user_id) u
+  where app.belongs_to(t.organization_id))sql",
+    {pg::filter<Role>("t.role = {}"), pg::filter<Email>("u.email = {}"), pg::filter<AccountId>("t.user_id = {}")},
+    {{"joined_at", "t.joined_at"}, {"email", "u.email"}}};
+
 struct MemberQuery : api::PageQuery {
   MemberQuery() = default;
   std::optional<Role> role;
   std::optional<Email> email;
+  std::optional<api::AsOf> as_of;
 };
-BOOST_DESCRIBE_STRUCT(MemberQuery, (api::PageQuery), (role, email))
+BOOST_DESCRIBE_STRUCT(MemberQuery, (api::PageQuery), (role, email, as_of))
 
 // Nobody gives a role above their own, nor one that may do what they may not.
 const pg::Sql<void(OrganizationId, AccountId, Role, std::int64_t)> insert_member{"organization.insert_member", R"sql(
@@ -314,9 +367,8 @@ std::int32_t rank_of(Role role) {
   refuse(own, needed, match);
 }
 
-async<api::Page<Member>> list_members(pg::ReadTx& tx, OrganizationId id, MemberQuery query) {
-  api::Selection selection;
-  selection.always(id).when(0, query.role).when(1, query.email);
+async<api::Page<Member>> read_members(pg::ReadTx& tx, const pg::Family<MemberRow>& family, api::Selection selection,
+                                      api::PageQuery query) {
   const auto key_of = [](const MemberRow& row, unsigned sort, api::Cursor& cursor) {
     cursor.id = row.id;
     if (sort == 0)
@@ -331,15 +383,41 @@ async<api::Page<Member>> list_members(pg::ReadTx& tx, OrganizationId id, MemberQ
       params.add(cursor.text_key);
   };
   auto rows =
-      co_await api::read_page(tx, members, std::move(selection), std::move(query), "joined_at", key_of, bind_key);
-  if (rows.data.empty()) co_await tx.one(standing, id);
+      co_await api::read_page(tx, family, std::move(selection), std::move(query), "joined_at", key_of, bind_key);
   api::Page<Member> page;
   page.data.assign(std::make_move_iterator(rows.data.begin()), std::make_move_iterator(rows.data.end()));
   page.next_cursor = std::move(rows.next_cursor);
   co_return page;
 }
 
-async<Member> show_member(pg::ReadTx& tx, OrganizationId id, AccountId user) { return tx.one(member_by_id, id, user); }
+async<api::Page<Member>> list_members(api::Call& call, pg::ReadTx& tx, OrganizationId id, MemberQuery query) {
+  api::Selection selection;
+  selection.always(id);
+  const auto* family = &members;
+  if (query.as_of) {
+    const auto past = co_await api::settle(call, tx, *query.as_of);
+    selection.always(past.at()).always(past.seen());
+    family = &members_as_of;
+  }
+  selection.when(0, query.role).when(1, query.email);
+  auto page = co_await read_members(tx, *family, std::move(selection), std::move(query));
+  if (page.data.empty()) co_await tx.one(standing, id);
+  co_return page;
+}
+
+async<Member> show_member(api::Call& call, pg::ReadTx& tx, OrganizationId id, AccountId user, api::AsOfQuery query) {
+  if (!query.as_of) {
+    Member member = co_await tx.one(member_by_id, id, user);
+    co_return member;
+  }
+  const auto past = co_await api::settle(call, tx, *query.as_of);
+  const std::optional<AccountId> whom = user;
+  api::Selection selection;
+  selection.always(id).always(past.at()).always(past.seen()).when(2, whom);
+  auto page = co_await read_members(tx, members_as_of, std::move(selection), api::PageQuery());
+  if (page.data.empty()) throw Problem(Kind::not_found);
+  co_return std::move(page.data.front());
+}
 
 async<api::Created<Member>> add_member(pg::Tx& tx, OrganizationId id, NewMember draft) {
   const auto role = draft.role.value_or(Role::member);

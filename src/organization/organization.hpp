@@ -1,5 +1,6 @@
 #pragma once
 #include "account/account.hpp"
+#include "api/as_of.hpp"
 #include "api/paging.hpp"
 #include "organization/grant.hpp"
 #include "organization/standing.hpp"
@@ -62,8 +63,9 @@ BOOST_DESCRIBE_STRUCT(Edit, (), (name, slug, description, logo_url, website_url,
 struct Filter : api::PageQuery {
   Filter() = default;
   std::optional<bool> deleted;
+  std::optional<api::AsOf> as_of;
 };
-BOOST_DESCRIBE_STRUCT(Filter, (api::PageQuery), (deleted))
+BOOST_DESCRIBE_STRUCT(Filter, (api::PageQuery), (deleted, as_of))
 
 struct Transfer : json::Written {
   Transfer() = default;
@@ -133,8 +135,8 @@ inline constexpr auto member_docs<organization::Edit> =
                                "suspended is for administrators of "
                                "the server to say and to end."}});
 template<>
-inline constexpr auto member_docs<organization::Filter> =
-    std::to_array<MemberDoc>({{"deleted", "true: those that the caller owned and can still restore."}});
+inline constexpr auto member_docs<organization::Filter> = std::to_array<MemberDoc>(
+    {{"deleted", "true: those that the caller owned and can still restore, as they are now."}});
 template<>
 inline constexpr auto member_docs<organization::Transfer> =
     std::to_array<MemberDoc>({{"user_id", "Another member, who becomes owner."}});

@@ -5,6 +5,18 @@
 #include "pg/error.hpp"
 
 namespace cairn::project {
+
+const pg::Sql<Project(ProjectId, std::optional<Instant>, std::optional<std::string>)> by_id_as_of{"project.by_id_as_of",
+                                                                                                  R"sql(
+  select t.id, t.organization_id, t.name, t.description, t.status, t.priority, t.visibility, t.start_date, t.end_date, t.budget, t.metadata,
+         t.external_id, t.created_by, t.created_at, t.updated_at, t.version
+  from app.state_of('projects', $1, (select to_jsonb(c) from projects c where c.id = $1),
+                    coalesce($2::timestamptz, '-infinity'), coalesce($3::text, '1:1:')::pg_snapshot) s
+  cross join lateral jsonb_populate_record(null::projects, s) t where s is not null and app.belongs_to(t.organization_id))sql"};
+
+const pg::Sql<OrganizationId(ProjectId)> organization_of{"project.organization_of", R"sql(
+  select o from app.organization_of($1) o where app.belongs_to(o))sql"};
+
 namespace {
 
 namespace permission = organization::permission;
@@ -71,6 +83,17 @@ const pg::Family<Project> in_organization{
      pg::filter<ExternalId>("t.external_id = {}")},
     {{"name", "t.name"}, {"created_at", "t.created_at"}, {"updated_at", "t.updated_at"}}};
 
+const pg::Family<Project> in_organization_as_of{
+    "project.in_organization_as_of",
+    R"sql(
+  select t.id, t.organization_id, t.name, t.description, t.status, t.priority, t.visibility, t.start_date, t.end_date, t.budget, t.metadata,
+         t.external_id, t.created_by, t.created_at, t.updated_at, t.version
+  from app.projects_as_of({}, coalesce({}::timestamptz, '-infinity'), coalesce({}::text, '1:1:')::pg_snapshot) t
+  where (select app.belongs_to({})))sql",
+    {pg::filter<std::vector<Status>>("t.status = any({})"), pg::filter<std::vector<Priority>>("t.priority = any({})"),
+     pg::filter<ExternalId>("t.external_id = {}")},
+    {{"name", "t.name"}, {"created_at", "t.created_at"}, {"updated_at", "t.updated_at"}}};
+
 async<api::Created<Project>> create(pg::Tx& tx, OrganizationId organization, Draft draft) {
   auto project = co_await tx.maybe_finish(
       insert_project, organization, draft.name, draft.description, draft.status, draft.priority, draft.start_date,
@@ -79,13 +102,16 @@ async<api::Created<Project>> create(pg::Tx& tx, OrganizationId organization, Dra
   co_return std::move(*project);
 }
 
-async<api::Page<Project>> list(pg::ReadTx& tx, OrganizationId organization, Filter filter) {
+async<api::Page<Project>> list(api::Call& call, pg::ReadTx& tx, OrganizationId organization, Filter filter) {
   api::Selection selection;
-  selection.always(organization)
-      .always(organization)
-      .when(0, filter.status)
-      .when(1, filter.priority)
-      .when(2, filter.external_id);
+  selection.always(organization);
+  const auto* family = &in_organization;
+  if (filter.as_of) {
+    const auto past = co_await api::settle(call, tx, *filter.as_of);
+    selection.always(past.at()).always(past.seen());
+    family = &in_organization_as_of;
+  }
+  selection.always(organization).when(0, filter.status).when(1, filter.priority).when(2, filter.external_id);
   const auto key_of = [](const Project& row, unsigned sort, api::Cursor& cursor) {
     cursor.id = row.id.value;
     if (sort == 0)
@@ -99,13 +125,20 @@ async<api::Page<Project>> list(pg::ReadTx& tx, OrganizationId organization, Filt
     else
       params.add(Instant{cursor.key});
   };
-  auto page =
-      co_await api::read_page(tx, in_organization, std::move(selection), std::move(filter), "name", key_of, bind_key);
+  auto page = co_await api::read_page(tx, *family, std::move(selection), std::move(filter), "name", key_of, bind_key);
   if (page.data.empty()) co_await tx.one(standing_in, organization);
   co_return page;
 }
 
-async<Project> show(pg::ReadTx& tx, ProjectId id) { return tx.one(by_id, id); }
+async<Project> show(api::Call& call, pg::ReadTx& tx, ProjectId id, api::AsOfQuery query) {
+  if (!query.as_of) {
+    Project project = co_await tx.one(by_id, id);
+    co_return project;
+  }
+  const auto past = co_await api::settle(call, tx, *query.as_of);
+  Project project = co_await tx.one(by_id_as_of, id, past.at(), past.seen());
+  co_return project;
+}
 
 async<Project> edit(pg::Tx& tx, ProjectId id, api::IfMatch match, Edit edit) {
   auto project = co_await tx.maybe_finish(update_project, id, edit.name, edit.description, edit.status, edit.priority,

@@ -1,4 +1,5 @@
 #pragma once
+#include "api/as_of.hpp"
 #include "api/paging.hpp"
 #include "organization/organization.hpp"
 
@@ -88,8 +89,9 @@ struct Filter : api::PageQuery {
   std::optional<std::vector<Status>> status;
   std::optional<std::vector<Priority>> priority;
   std::optional<ExternalId> external_id;
+  std::optional<api::AsOf> as_of;
 };
-BOOST_DESCRIBE_STRUCT(Filter, (api::PageQuery), (status, priority, external_id))
+BOOST_DESCRIBE_STRUCT(Filter, (api::PageQuery), (status, priority, external_id, as_of))
 
 // How many tasks a project has in each status.
 struct Counts : json::Read {
@@ -98,6 +100,10 @@ struct Counts : json::Read {
   std::int64_t todo = 0, in_progress = 0, review = 0, done = 0, cancelled = 0, total = 0;
 };
 BOOST_DESCRIBE_STRUCT(Counts, (), (project_id, todo, in_progress, review, done, cancelled, total))
+
+// A project as it was, and whose it is or was, also when it is gone.
+extern const pg::Sql<Project(ProjectId, std::optional<Instant>, std::optional<std::string>)> by_id_as_of;
+extern const pg::Sql<OrganizationId(ProjectId)> organization_of;
 
 void mount(api::Api& api);
 void mount_members(api::Api& api);

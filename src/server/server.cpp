@@ -11,6 +11,7 @@
 
 #include "api/metrics.hpp"
 #include "api/problem_json.hpp"
+#include "audit/audit.hpp"
 #include "audit/checkpoint.hpp"
 #include "feed/feed.hpp"
 #include "http/listener.hpp"
@@ -132,8 +133,9 @@ struct Server::Running {
     for (;;) {
       try {
         co_await organization::purge(core.database);
+        co_await audit::keep_up(core.database);
       } catch (const std::exception& error) {
-        log::warn("deleted organizations were not purged", {{"problem", error.what()}});
+        log::warn("what was deleted was not purged", {{"problem", error.what()}});
       }
       pause.expires_after(std::chrono::hours(1));
       co_await pause.async_wait(awaiting);

@@ -24,6 +24,14 @@ const pg::Sql<Task(TaskId)> by_id{"task.by_id", R"sql(
          t.version
   from tasks t where t.id = $1 and app.belongs_to(t.organization_id))sql"};
 
+const pg::Sql<Task(TaskId, std::optional<Instant>, std::optional<std::string>)> by_id_as_of{"task.by_id_as_of", R"sql(
+  select t.id, t.organization_id, t.project_id, t.title, t.description, t.status, t.priority, t.assigned_to, t.due_date,
+         t.estimated_hours, t.actual_hours, t.tags, t.metadata, t.external_id, t.created_by, t.created_at, t.updated_at,
+         t.version
+  from app.state_of('tasks', $1, (select to_jsonb(c) from tasks c where c.id = $1),
+                    coalesce($2::timestamptz, '-infinity'), coalesce($3::text, '1:1:')::pg_snapshot) s
+  cross join lateral jsonb_populate_record(null::tasks, s) t where s is not null and app.belongs_to(t.organization_id))sql"};
+
 // Ids are made here, ordered by time: new rows then meet at the end of the index of ids instead of all over it.
 const pg::Sql<Task(TaskId, ProjectId, Title, std::optional<Markdown>, std::optional<Status>, std::optional<Priority>,
                    std::optional<AccountId>, std::optional<Instant>, std::optional<Hours>, std::optional<Hours>,
@@ -129,12 +137,29 @@ const pg::Family<Task> in_organization{"task.in_organization", R"sql(
   from tasks t where t.organization_id = {} and (select app.belongs_to({})))sql",
                                        CAIRN_TASK_FILTERS, CAIRN_TASK_SORTS};
 
+// The same of the past.
+const pg::Family<Task> in_project_as_of{"task.in_project_as_of", R"sql(
+  select t.id, t.organization_id, t.project_id, t.title, t.description, t.status, t.priority, t.assigned_to, t.due_date,
+         t.estimated_hours, t.actual_hours, t.tags, t.metadata, t.external_id, t.created_by, t.created_at, t.updated_at,
+         t.version
+  from app.tasks_as_of({}, coalesce({}::timestamptz, '-infinity'), coalesce({}::text, '1:1:')::pg_snapshot) t
+  where t.project_id = {} and app.belongs_to(t.organization_id))sql",
+                                        CAIRN_TASK_FILTERS, CAIRN_TASK_SORTS};
+
+const pg::Family<Task> in_organization_as_of{"task.in_organization_as_of", R"sql(
+  select t.id, t.organization_id, t.project_id, t.title, t.description, t.status, t.priority, t.assigned_to, t.due_date,
+         t.estimated_hours, t.actual_hours, t.tags, t.metadata, t.external_id, t.created_by, t.created_at, t.updated_at,
+         t.version
+  from app.tasks_as_of({}, coalesce({}::timestamptz, '-infinity'), coalesce({}::text, '1:1:')::pg_snapshot) t
+  where (select app.belongs_to({})))sql",
+                                             CAIRN_TASK_FILTERS, CAIRN_TASK_SORTS};
+
 #undef CAIRN_TASK_FILTERS
 #undef CAIRN_TASK_SORTS
 
-async<api::Page<Task>> read_page(pg::ReadTx& tx, const pg::Family<Task>& family, Uuid within, Filter filter) {
-  api::Selection selection;
-  selection.always(within).always(within);
+// `selection` has what the family always binds.
+async<api::Page<Task>> read_page(pg::ReadTx& tx, const pg::Family<Task>& family, api::Selection selection,
+                                 Filter filter) {
   if (filter.status && filter.status->size() == 1) {
     const std::optional<Status> one = filter.status->front();
     selection.when(one_status, one);
@@ -177,19 +202,47 @@ async<api::Created<Task>> create(pg::Tx& tx, ProjectId project, Draft draft) {
   refuse(own, permission::task_create);
 }
 
-async<api::Page<Task>> list_in_project(pg::ReadTx& tx, ProjectId project, Filter filter) {
-  auto page = co_await read_page(tx, in_project, project.value, std::move(filter));
-  if (page.data.empty()) co_await tx.one(standing_in_project, project);
+async<api::Page<Task>> list_in_project(api::Call& call, pg::ReadTx& tx, ProjectId project, Filter filter) {
+  api::Selection selection;
+  if (!filter.as_of) {
+    selection.always(project).always(project);
+    auto page = co_await read_page(tx, in_project, std::move(selection), std::move(filter));
+    if (page.data.empty()) co_await tx.one(standing_in_project, project);
+    co_return page;
+  }
+  const auto past = co_await api::settle(call, tx, *filter.as_of);
+  const auto organization = co_await tx.one(project::organization_of, project);
+  selection.always(organization).always(past.at()).always(past.seen()).always(project);
+  auto page = co_await read_page(tx, in_project_as_of, std::move(selection), std::move(filter));
+  if (page.data.empty()) co_await tx.one(project::by_id_as_of, project, past.at(), past.seen());
   co_return page;
 }
 
-async<api::Page<Task>> list_in_organization(pg::ReadTx& tx, OrganizationId organization, Filter filter) {
-  auto page = co_await read_page(tx, in_organization, organization.value, std::move(filter));
+async<api::Page<Task>> list_in_organization(api::Call& call, pg::ReadTx& tx, OrganizationId organization,
+                                            Filter filter) {
+  api::Selection selection;
+  selection.always(organization);
+  const auto* family = &in_organization;
+  if (filter.as_of) {
+    const auto past = co_await api::settle(call, tx, *filter.as_of);
+    selection.always(past.at()).always(past.seen());
+    family = &in_organization_as_of;
+  }
+  selection.always(organization);
+  auto page = co_await read_page(tx, *family, std::move(selection), std::move(filter));
   if (page.data.empty()) co_await tx.one(standing_in_organization, organization);
   co_return page;
 }
 
-async<Task> show(pg::ReadTx& tx, TaskId id) { return tx.one(by_id, id); }
+async<Task> show(api::Call& call, pg::ReadTx& tx, TaskId id, api::AsOfQuery query) {
+  if (!query.as_of) {
+    Task task = co_await tx.one(by_id, id);
+    co_return task;
+  }
+  const auto past = co_await api::settle(call, tx, *query.as_of);
+  Task task = co_await tx.one(by_id_as_of, id, past.at(), past.seen());
+  co_return task;
+}
 
 async<Task> edit(pg::Tx& tx, TaskId id, api::IfMatch match, Edit edit) {
   auto task =

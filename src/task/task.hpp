@@ -1,4 +1,5 @@
 #pragma once
+#include "api/as_of.hpp"
 #include "project/project.hpp"
 
 namespace cairn::task {
@@ -85,10 +86,11 @@ struct Filter : api::PageQuery {
   std::optional<std::vector<Tag>> tags_any, tags_all;
   std::optional<Instant> due_from, due_before;
   std::optional<ExternalId> external_id;
+  std::optional<api::AsOf> as_of;
 };
 BOOST_DESCRIBE_STRUCT(Filter, (api::PageQuery),
-                      (status, priority, assigned_to, unassigned, tags_any, tags_all, due_from, due_before,
-                       external_id))
+                      (status, priority, assigned_to, unassigned, tags_any, tags_all, due_from, due_before, external_id,
+                       as_of))
 
 void mount(api::Api& api);
 

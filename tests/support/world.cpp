@@ -39,6 +39,7 @@ World::World(const Stack& stack, std::string name) : stack_(stack), name_(std::m
   for (const auto* role : {"manager", "admin"})
     database.run(fmt::format("update users set role = '{}' where email = '{}'", role,
                              Stack::email(fmt::format("{}.server{}", name_, role))));
+  member_ = text_of(people_[0]->get("/me"), "id");
   manager_ = text_of(people_[1]->get("/me"), "id");
   renew();
 }
@@ -98,6 +99,8 @@ void World::renew() {
   token_ = invited(Stack::email(name_ + ".owner"));
   guest_token_ = invited(Stack::email(fmt::format("{}.guest{}", name_, organizations_)));
   task = created(owner.post("/projects/" + project + "/tasks", R"({"title":"Dig"})"));
+  trashed = created(owner.post("/projects/" + project + "/tasks", R"({"title":"Throw away"})"));
+  owner.del("/tasks/" + trashed);
 }
 
 std::string World::id_of(std::string_view path_name) const {
@@ -108,6 +111,7 @@ std::string World::id_of(std::string_view path_name) const {
   if (path_name == "invitation") return invitation;
   if (path_name == "session") return session;
   if (path_name == "token") return api_token;
+  if (path_name == "entity") return trashed;
   ADD_FAILURE() << "no example of a " << path_name;
   return {};
 }
@@ -150,6 +154,7 @@ std::string World::body(const api::Endpoint& endpoint) const {
   if (id == "project.edit") return R"({"status":"completed"})";
   if (id == "project_member.add") return fmt::format(R"({{"user_id":"{}"}})", manager_);
   if (id == "project_member.edit") return R"({"role":"contributor"})";
+  if (id == "undo.run") return fmt::format(R"({{"actor":"{}","since":"2026-01-01T00:00:00Z"}})", member_);
   if (id == "task.create") return R"({"title":"Build","tags":["stone"]})";
   if (id == "task.edit") return R"({"status":"done"})";
   if (id == "profile.edit") return fmt::format(R"({{"job_title":"Mason {}","timezone":"Europe/Warsaw"}})", count);
@@ -237,6 +242,7 @@ std::string path_with(const api::Endpoint& endpoint, const std::vector<std::pair
   for (const auto& [name, id] : ids)
     if (const auto at = path.find("{" + name + "}"); at != std::string::npos) path.replace(at, name.size() + 2, id);
   if (endpoint.spec.id == "permission.explain") path += "?permission=task.delete";
+  if (endpoint.spec.id == "diff.project") path += "?from=2026-01-01T00:00:00Z";
   return path;
 }
 

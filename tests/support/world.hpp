@@ -38,6 +38,7 @@ class World {
   std::string organization, project, task, invitation, user;  // the ids; `user` is a member whom nobody here acts as
   std::string session, api_token;                             // of the owner, whose other device and API token they are
   std::string refresh_token;                                  // of `user`, not used yet
+  std::string trashed;                                        // a task that was deleted
 
  private:
   Reply call_once(const api::Endpoint& endpoint) const;
@@ -47,7 +48,7 @@ class World {
   std::string name_;
   unsigned organizations_ = 0;
   std::array<std::unique_ptr<Client>, 6> people_;  // member to owner, and of the server
-  std::string manager_;                            // the manager's id
+  std::string member_, manager_;                   // their ids
   std::unique_ptr<Client> host_;                   // who invites these people elsewhere
   std::string token_, guest_token_;                // of invitations of the owner and of somebody new
 };

@@ -1,0 +1,68 @@
+#include "audit/diff.hpp"
+
+namespace cairn::audit {
+namespace {
+
+using project::ProjectId;
+
+struct Row : Difference {
+  Row() = default;
+  std::int64_t seq = 0;
+};
+BOOST_DESCRIBE_STRUCT(Row, (Difference), (seq))
+
+const pg::Family<Row> in_project{
+    "diff.in_project",
+    R"sql(
+  select t.id, t.entity_type, t.action, t.name, t.changes, t.seq
+  from app.project_diff({}, coalesce({}::timestamptz, '-infinity'), coalesce({}::text, '1:1:')::pg_snapshot,
+                        coalesce({}::timestamptz, '-infinity'), coalesce({}::text, '1:1:')::pg_snapshot) t
+  where true)sql",
+    {pg::filter<std::string>("t.entity_type = {}"), pg::filter<std::vector<Action>>("t.action = any({})")},
+    {{"position", "t.seq"}}};
+
+async<api::Page<Difference>> diff(api::Call& call, pg::ReadTx& tx, ProjectId project, DiffFilter filter) {
+  auto to = api::AsOf::parse("now");
+  if (filter.to) to = filter.to;
+  const auto until = co_await api::settle(call, tx, *to);
+  auto since = filter.from;
+  if (since.now()) since = until;
+  co_await tx.one(project::organization_of, project);
+  api::Selection selection;
+  std::optional<std::string> type;
+  if (filter.entity_type) type = json::Codec<DifferentType>::name(*filter.entity_type);
+  selection.always(project)
+      .always(since.at())
+      .always(since.seen())
+      .always(until.at())
+      .always(until.seen())
+      .when(0, type)
+      .when(1, filter.action);
+  const auto key_of = [](const Row& row, unsigned, api::Cursor& cursor) {
+    cursor.id = row.id;
+    cursor.key = row.seq;
+  };
+  const auto bind_key = [](pg::Params& params, unsigned, const api::Cursor& cursor) { params.add(cursor.key); };
+  auto rows =
+      co_await api::read_page(tx, in_project, std::move(selection), std::move(filter), "position", key_of, bind_key);
+  if (rows.data.empty()) {
+    const auto then = co_await tx.maybe(project::by_id_as_of, project, since.at(), since.seen());
+    if (!then) co_await tx.one(project::by_id_as_of, project, until.at(), until.seen());
+  }
+  api::Page<Difference> page;
+  page.data.assign(std::make_move_iterator(rows.data.begin()), std::make_move_iterator(rows.data.end()));
+  page.next_cursor = std::move(rows.next_cursor);
+  co_return page;
+}
+
+}  // namespace
+
+void mount_diff(api::Api& api) {
+  api.get("/projects/{project}/diff", diff,
+          {.id = "diff.project",
+           .summary = "What changed in a project between two points of time",
+           .description = "The project, its members and its tasks: what was made, changed and deleted in all.",
+           .allow = api::Access::member});
+}
+
+}  // namespace cairn::audit
