@@ -165,6 +165,14 @@ TEST_F(ThePast, HidesWhatIsHiddenNow) {
     EXPECT_EQ(bob->get(path + "?as_of=" + token).status, 404u) << path;
   EXPECT_EQ(bob->all(root + "/tasks?as_of=" + token).size(), 0u);
   EXPECT_EQ(bob->all(root + "/projects?as_of=" + token).size(), 1u);
+  // What is gone is for who sees all that was recorded of it.
+  const auto gone = make_task(*ada, project);
+  const auto then = ada->get(root + "?as_of=now").header("as-of");
+  ada->patch("/tasks/" + gone, R"({"title":"Fill"})");
+  ada->del("/tasks/" + gone);
+  EXPECT_EQ(bob->get("/tasks/" + gone + "?as_of=" + then).status, 404u);
+  EXPECT_EQ(bob->all(root + "/tasks?as_of=" + then).size(), 0u);
+  EXPECT_EQ(text_of(ada->get("/tasks/" + gone + "?as_of=" + then), "title"), "Dig");
   // Who may read the record of what they do not see reads no half of it.
   ada->patch(root + "/members/" + me(*bob), R"({"permissions":["audit.view"]})");
   EXPECT_EQ(bob->get("/tasks/" + task + "?as_of=" + token).status, 404u);
