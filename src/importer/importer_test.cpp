@@ -341,6 +341,23 @@ TEST_F(ImportTest, NobodyWhoCanLogInBecomesAMemberByImport) {
   EXPECT_EQ(count_tasks(slug), "0");
 }
 
+TEST_F(ImportTest, NobodyIsAssignedWhatTheyDoNotSee) {
+  const std::string header = "No,Summary,State,Hours,Who,Raised,Area,Worker\n", one = "1,One,OPEN,1,Somebody,,North,\n";
+  write("tasks.csv", header + one);
+  import();
+  EXPECT_EQ(task("assigned_to is not null", "lab:1"), "t");
+  database.query("begin");
+  database.query("select set_config('app.system', 'test', true)");
+  database.query(
+      "update projects set visibility = 'private' where organization_id = (select id from organizations where slug = "
+      "$1)",
+      {slug});
+  database.query("commit");
+  write("tasks.csv", header + one + "2,Two,OPEN,1,Somebody,,North,\n");
+  EXPECT_EQ(import().tasks_created, 1u);
+  EXPECT_EQ(task("assigned_to is null", "lab:2"), "t");
+}
+
 TEST_F(ImportTest, TwoAtOnceBringEveryTaskOnce) {
   std::string text = "No,Summary,State,Hours,Who,Raised,Area,Worker\n";
   for (int i = 0; i < 3'000; ++i) text += fmt::format("{},Task,OPEN,1,{},1,North,\n", i, i % 7);

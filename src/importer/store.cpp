@@ -279,9 +279,11 @@ void Store::insert_all(std::span<const Draft* const> drafts, std::map<std::strin
   const auto created = database_.query(R"sql(
     insert into tasks (organization_id, external_id, project_id, assigned_to, created_by, title, description, status,
                        priority, due_date, created_at, estimated_hours, actual_hours, tags, metadata)
-    select $1, external_id, project_id, assigned_to, created_by, title, description, status,
-           priority, due_date, coalesce(created_at, now()), estimated_hours, actual_hours, tags, metadata
-    from import_tasks
+    select $1, t.external_id, t.project_id,
+           case when p.visibility = 'organization' or app.sees_project(t.assigned_to, p.id) then t.assigned_to end,
+           t.created_by, t.title, t.description, t.status, t.priority, t.due_date, coalesce(t.created_at, now()),
+           t.estimated_hours, t.actual_hours, t.tags, t.metadata
+    from import_tasks t left join projects p on p.id = t.project_id
     on conflict (organization_id, external_id) where external_id is not null do nothing
     returning external_id)sql",
                                        {organization_id_});
