@@ -15,6 +15,8 @@ const pg::Constraint assignee_is_member{"tasks_assignee_is_member", Kind::invali
                                         "is not a member of this project or organization"};
 const pg::Constraint assignee_exists{"tasks_assigned_to_fkey", Kind::invalid, "not_a_member", "/assigned_to",
                                      "is not a member of this project or organization"};
+const pg::Constraint assignee_sees_project{"tasks_assignee_sees_project", Kind::invalid, "not_a_member", "/assigned_to",
+                                           "is not a member of this project or organization"};
 const pg::Constraint tags_valid{"tasks_tags_valid", Kind::invalid, "invalid", "/tags",
                                 "must be at most 50 different tags of 1 to 64 characters"};
 
