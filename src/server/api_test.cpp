@@ -183,6 +183,7 @@ TEST(Sessions, KeptInRedisDoNotReviveOneThatPostgresEnded) {
   EXPECT_EQ(ada->del("/session").status, 204u);
   EXPECT_TRUE(support::redis({"HGETALL", key}).empty());
   support::redis({"HSET", key, kept[0], kept[1]});
+  support::redis({"EXPIRE", key, "86400"});
   EXPECT_EQ(ada->get("/me").status, 401u);
 }
 

@@ -139,7 +139,7 @@ TEST_F(Limits, GiveAKeyThatLostItsEndANewOne) {
 
 TEST_F(Limits, AreCountedAgainWhenRedisHoldsNonsense) {
   const Stack stack([](Config& config) { config.limits.login = 2; });
-  support::redis({"SET", "rate_limit:127.0.0.1:session.create", "nonsense"});
+  support::redis({"SET", "rate_limit:127.0.0.1:session.create", "nonsense", "EX", "60"});
   auto client = stack.client();
   for (int i = 0; i < 2; ++i) EXPECT_EQ(client.post("/sessions", credentials("ada")).status, 401u);
   EXPECT_EQ(client.post("/sessions", credentials("ada")).status, 429u);

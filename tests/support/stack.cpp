@@ -15,17 +15,26 @@
 #include <boost/json/serialize.hpp>
 
 #include <array>
+#include <atomic>
 #include <charconv>
 #include <stdexcept>
 
 #include "api/openapi.hpp"
 #include "pg/migrate.hpp"
+#include "support/redis.hpp"
 
 namespace cairn::support {
 namespace {
 
 namespace fs = std::filesystem;
 namespace bj = boost::json;
+
+void expect_specified_keys() { EXPECT_EQ(redis_key_problems(), std::vector<std::string>{}); }
+
+// Whatever a test makes a server do, what is in Redis afterwards is what the specification allows.
+class KeysAfterEachTest : public testing::EmptyTestEventListener {
+  void OnTestEnd(const testing::TestInfo&) override { expect_specified_keys(); }
+};
 
 // Children that end with the process, in a directory that they can search although they are not root.
 class PrivateServers {
@@ -40,6 +49,7 @@ class PrivateServers {
     options.durable = false;
     servers_.emplace(std::move(options));
     endpoints_ = servers_->start();
+    testing::UnitTest::GetInstance()->listeners().Append(new KeysAfterEachTest);
   }
   ~PrivateServers() {
     servers_->stop();
@@ -136,7 +146,7 @@ std::string Database::digest() {
 }
 
 Sandbox::Sandbox() {
-  static unsigned count = 0;
+  static std::atomic<unsigned> count{0};
   name_ = fmt::format("sandbox_{}", ++count);
   Database(servers().superuser_url).run(fmt::format("create database {} template {}", name_, pattern()));
   app_url = in_database(servers().app_url, name_);
@@ -151,8 +161,12 @@ Sandbox::~Sandbox() {
 }
 
 std::vector<std::string> redis(const std::vector<std::string>& command) {
-  const std::unique_ptr<redisContext, decltype(&redisFree)> context(redisConnectUnix(servers().redis_socket.c_str()),
-                                                                    redisFree);
+  if (command.front() == "FLUSHALL") expect_specified_keys();
+  return redis(command, servers().redis_socket);
+}
+
+std::vector<std::string> redis(const std::vector<std::string>& command, const std::string& socket) {
+  const std::unique_ptr<redisContext, decltype(&redisFree)> context(redisConnectUnix(socket.c_str()), redisFree);
   if (!context || context->err) throw std::runtime_error("Redis cannot be reached");
   std::vector<const char*> words;
   std::vector<std::size_t> sizes;
@@ -312,7 +326,8 @@ Stack::Stack(std::shared_ptr<Sandbox> sandbox, const Adjust& adjust) : sandbox_(
   if (adjust) adjust(config);
   server::Backends backends;
   backends.database_url = sandbox_->app_url;
-  backends.redis_url = servers().redis_socket;
+  const auto& own_redis = config.redis.url.reveal();
+  backends.redis_url = own_redis.empty() ? servers().redis_socket : own_redis;
   server_ = std::make_unique<server::Server>(std::move(config), std::move(backends));
   server_->start();
   contract_ = std::make_unique<Contract>(bj::parse(api::openapi(server_->api(), "")));

@@ -12,7 +12,7 @@
 #include "server/server.hpp"
 #include "support/contract.hpp"
 
-// Real PostgreSQL, Redis and server for tests. Everything here is for the main thread of a test program.
+// Real PostgreSQL, Redis and server for tests. The first call that needs the servers is for the main thread.
 namespace cairn::support {
 
 // This process's private PostgreSQL and Redis, started at the first call by the same supervisor as in production, in a
@@ -59,7 +59,9 @@ class Sandbox {
 };
 
 // What the process's Redis answers to a command: a string, the elements of an array, a number as text; nothing for nil.
+// After each test all its keys must be the specification's, and before FLUSHALL too.
 std::vector<std::string> redis(const std::vector<std::string>& command);
+std::vector<std::string> redis(const std::vector<std::string>& command, const std::string& socket);
 
 // This process's Redis, silent for as long as it lives.
 class FrozenRedis {
@@ -109,7 +111,7 @@ class Client {
 };
 
 // A server on a free port over a sandbox, with cheap password hashing and limits that no test reaches by chance. Mails
-// stay in app.mails unless told otherwise.
+// stay in app.mails and keys in the process's Redis unless told otherwise.
 class Stack {
  public:
   using Adjust = std::function<void(Config&)>;
