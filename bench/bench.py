@@ -21,6 +21,8 @@ import tempfile
 import time
 import uuid
 
+import timing
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
 CAIRN = ROOT / "build/release/cairn"
@@ -173,11 +175,11 @@ class Program:
 
 
 class Cairn(Program):
-    def __init__(self, data_dir, log):
+    def __init__(self, data_dir, log, *flags):
         self.data_dir, self.port = data_dir, free_port()
         begin = time.monotonic()
         super().__init__([CAIRN, "serve", "--data-dir", data_dir, "--listen", f"127.0.0.1:{self.port}",
-                          "--log-access", "errors", "--limits-read", "1000000", "--limits-write", "1000000"], log)
+                          "--log-access", "errors", "--limits-read", "1000000", "--limits-write", "1000000", *flags], log)
         try:
             wait_for_200(self.port, "/readyz", self.process, 120)
         except BaseException:
@@ -540,6 +542,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, help="how often each is taken (default 3)")
     parser.add_argument("--only", action="append", choices=[*names, "import", "start"], help="one part; repeatable")
     parser.add_argument("--peers", type=pathlib.Path, help="directory with peers/fastify (default ../shared/bench)")
+    parser.add_argument("--timing", action="store_true", help="only whether the time of answers tells of accounts")
     parser.add_argument("--keep", action="store_true", help="keep the data directory and say where it is")
     options = parser.parse_args()
     options.tasks = options.tasks or (100_000 if options.quick else 1_000_000)
@@ -573,12 +576,21 @@ def run(options, scratch):
     return cases, report
 
 
+def run_timing(scratch):
+    with Cairn(scratch / "data", scratch / "cairn.log", *timing.UNLIMITED) as cairn:
+        report = {"machine": machine(), "samples": timing.SAMPLES, **timing.measure(cairn, DATABASE, say)}
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / "timing.json").write_text(json.dumps(report, indent=1) + "\n")
+
+
 def main():
     options = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="cairn-bench-"))
     scratch.chmod(0o711)  # started by root, PostgreSQL runs as another user, who must pass through
     try:
+        if options.timing:
+            return run_timing(scratch)
         cases, report = run(options, scratch)
     finally:
         if options.keep:
