@@ -8,6 +8,7 @@
 #include <boost/json/object.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <stdexcept>
 
 namespace cairn::support {
@@ -126,8 +127,8 @@ std::string World::body(const api::Endpoint& endpoint) const {
   if (!takes_body(endpoint)) return {};
   const auto id = endpoint.spec.id;
   // Different each time where something must be the only one of its kind.
-  static unsigned count = 0;
-  ++count;
+  static std::atomic<unsigned> made{0};
+  const unsigned count = ++made;
   if (id == "account.create")
     return fmt::format(R"({{"email":"{}.{}@example.org","password":"{}","first_name":"New","last_name":"Person"}})",
                        name_, count, Stack::password);
@@ -190,7 +191,7 @@ bool World::is_done_once(const api::Endpoint& endpoint) {
 
 Reply World::call_once(const api::Endpoint& endpoint) const {
   const auto id = endpoint.spec.id;
-  static unsigned count = 0;
+  static std::atomic<unsigned> count{0};
   const auto name = fmt::format("{}.once{}", name_, ++count);
   auto database = stack_.database();
   if (id == "account.deactivate") return stack_.person(name)->post(endpoint.path, body(endpoint));
