@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "audit/diff.hpp"
+#include "audit/export.hpp"
 #include "audit/undo.hpp"
 
 namespace cairn::audit {
@@ -132,18 +133,6 @@ async<api::Page<Entry>> read_page(pg::ReadTx& tx, const pg::Family<Entry>& famil
   return api::read_page(tx, family, std::move(selection), std::move(query), "-position", key_of, bind_key);
 }
 
-async<api::Page<Entry>> list(pg::ReadTx& tx, OrganizationId organization, Filter filter) {
-  api::Selection selection;
-  selection.always(organization).always(organization);
-  select_entries(selection, filter);
-  auto page = co_await read_page(tx, of_organization, std::move(selection), std::move(filter));
-  if (page.data.empty()) {
-    const auto own = co_await tx.maybe(standing, organization);
-    if (!own || (own->rights & permission::audit_view) == 0) refuse(own, permission::audit_view);
-  }
-  co_return page;
-}
-
 // Whatever exists was created on the record, so nothing at all means that there is no such thing, or none to see.
 async<api::Page<Entry>> history(pg::ReadTx& tx, const pg::Family<Entry>& family, api::Selection whose,
                                 HistoryFilter filter) {
@@ -192,6 +181,18 @@ async<api::Page<Entry>> list_of_account(pg::ReadTx& tx, HistoryFilter filter) {
 
 }  // namespace
 
+async<api::Page<Entry>> read_organization(pg::ReadTx& tx, OrganizationId organization, Filter filter) {
+  api::Selection selection;
+  selection.always(organization).always(organization);
+  select_entries(selection, filter);
+  auto page = co_await read_page(tx, of_organization, std::move(selection), std::move(filter));
+  if (page.data.empty()) {
+    const auto own = co_await tx.maybe(standing, organization);
+    if (!own || (own->rights & permission::audit_view) == 0) refuse(own, permission::audit_view);
+  }
+  co_return page;
+}
+
 std::string Network::problem(std::string_view value) {
   return parse(value) ? std::string() : std::string("must be an IP address or a network, such as 192.0.2.0/24");
 }
@@ -215,7 +216,7 @@ std::optional<Network> Network::parse(std::string_view value) {
 
 void mount(api::Api& api) {
   using api::Access;
-  api.get("/organizations/{organization}/audit", list,
+  api.get("/organizations/{organization}/audit", read_organization,
           {.id = "audit.list", .summary = "An organization's record", .allow = Access::admin});
   api.get("/organizations/{organization}/history", list_of_organization,
           {.id = "audit.list_organization",
@@ -244,6 +245,7 @@ void mount(api::Api& api) {
   api.get("/me/history", list_of_account,
           {.id = "audit.list_account", .summary = "How my account came to be as it is", .allow = Access::user});
   mount_diff(api);
+  mount_export(api);
   mount_undo(api);
 }
 

@@ -77,6 +77,30 @@ TEST_F(History, IsFilteredByActionFieldAddressTextAndToken) {
   EXPECT_EQ(ada->all("/tasks/" + task + "/history?field=status&limit=1").size(), 4u);
 }
 
+TEST_F(History, IsExportedWhole) {
+  bob->patch("/tasks/" + task, R"({"title":"=1+1, \"two\""})");
+  for (unsigned i = 0; i < 205; ++i) ada->patch("/tasks/" + task, fmt::format(R"({{"actual_hours":{}}})", i));
+  auto whole = ada->all(audit + "?sort=position");
+  const auto lines = ada->get(audit + "/export").body;
+  std::string expected;
+  for (const auto& row : whole) expected += text_of(row, "id") + "\n";
+  std::string found;
+  for (std::size_t at = 0; at < lines.size();) {
+    const auto end = lines.find('\n', at);
+    ASSERT_NE(end, std::string::npos);
+    found += text_of(bj::parse(lines.substr(at, end - at)), "id") + "\n";
+    at = end + 1;
+  }
+  EXPECT_EQ(found, expected);
+  const auto csv = ada->get(audit + "/export?format=csv&entity_type=tasks&field=title&action=update");
+  EXPECT_TRUE(csv.header("content-type").starts_with("text/csv"));
+  EXPECT_EQ(std::count(csv.body.begin(), csv.body.end(), '\n'), 2);
+  EXPECT_NE(csv.body.find(R"("[{""new"": ""=1+1, \""two\"""", ""old"": ""Dig"", ""field"": ""title""}]")"),
+            std::string::npos)
+      << csv.body;
+  EXPECT_EQ(bob->get(audit + "/export").status, 403u);
+}
+
 TEST_F(History, OfAMemberSpansTheirMemberships) {
   const auto member = "/organizations/" + organization + "/members/" + me(*bob);
   ada->patch(member, R"({"role":"manager"})");
