@@ -120,8 +120,8 @@ TEST_F(Remembered, NothingOldComesBackWithARestoredRedis) {
   told(*owner, true);
   const auto old_stats = in_redis(stats_key), old_counts = in_redis(counts_key);
   owner->patch("/tasks/" + task, R"({"status":"done","priority":"urgent"})");
-  redis({"SET", stats_key, old_stats});
-  redis({"SET", counts_key, old_counts});
+  redis({"SET", stats_key, old_stats, "EX", "60"});
+  redis({"SET", counts_key, old_counts, "EX", "60"});
   EXPECT_EQ(told(*owner), truth(database));
   EXPECT_EQ(told(*owner, true)["done"], bj::value(1));
   // An answer that took long to make does not replace a newer one: the second SET is what the server would do.
@@ -145,7 +145,7 @@ TEST_F(Remembered, NonsenseInRedisIsNoAnswer) {
                                           good.substr(0, line) + "\n{",
                                           "'; drop table tasks; --\n{}"};
   for (const auto& value : nonsense) {
-    redis({"SET", stats_key, value});
+    redis({"SET", stats_key, value, "EX", "60"});
     EXPECT_EQ(told(*owner), truth(database)) << value;
   }
   redis({"DEL", stats_key});
@@ -191,7 +191,7 @@ TEST_F(Remembered, NumbersAreNeverOlderThanWhatWasAcknowledged) {
       const auto die = random() % 4;
       if (die == 0) redis({"FLUSHALL"});
       if (die == 1) kept = redis({"GET", stats_key});
-      if (die == 2 && !kept.empty()) redis({"SET", stats_key, kept.front()});
+      if (die == 2 && !kept.empty()) redis({"SET", stats_key, kept.front(), "EX", "60"});
       std::this_thread::yield();
     }
   });

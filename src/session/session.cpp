@@ -1,6 +1,7 @@
 #include "session/session.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <map>
 
@@ -156,13 +157,20 @@ Instant after(std::chrono::microseconds time) {
   return instant;
 }
 
+// In one step, or a server that dies in between leaves a key that lives for ever.
+const redis::Script keep_seen{R"lua(
+  redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+  redis.call('EXPIRE', KEYS[1], ARGV[3])
+  return 1)lua"};
+
 // The value is the second it was last seen; the key lives as long as a session can.
 async<> remember(api::Call& call, const Uuid& user, const Uuid& device) {
   const auto redis_key = redis::keys::user_session(user);
   const auto field = device.text();
-  const auto now = unix_now();
-  co_await call.core.redis.command("HSET", redis_key, field, now);
-  co_await call.core.redis.command("EXPIRE", redis_key, redis::ttl::session);
+  const auto now = std::to_string(unix_now()), seconds = std::to_string(redis::ttl::session.count());
+  const std::array<std::string_view, 1> keys = {redis_key};
+  const std::array<std::string_view, 3> args = {field, now, seconds};
+  co_await call.core.redis.script(keep_seen, keys, args);
 }
 
 async<> forget(api::Call& call, const Uuid& user, const std::vector<Uuid>& devices) {
