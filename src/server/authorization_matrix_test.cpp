@@ -172,7 +172,7 @@ std::string table(const api::Api& api) {
   return text;
 }
 
-TEST(TheAuthorizationMatrix, DISABLED_IsDocumentedAsItIs) {
+TEST(TheAuthorizationMatrix, IsDocumentedAsItIs) {
   Stack stack;
   const std::string path = CAIRN_DOCS "/authorization.md", begin = "<!-- matrix -->\n", end = "<!-- /matrix -->\n";
   std::ifstream file(path);
@@ -387,6 +387,7 @@ class Everybody {
     if (name == "task") return gone_.task;
     if (name == "invitation") return gone_.invitation;
     if (name == "user") return removed_;
+    if (name == "entity") return removed_;  // what the trash does not hold
     if (!lives(who)) return own.id_of(name);
     auto id = personal(name, who);
     EXPECT_EQ(as(who).del(fmt::format("/me/{}s/{}", name, id)).status, 204u);
@@ -476,7 +477,7 @@ class Matrix : public testing::Test {
 };
 
 // The disabled ones wait for the trash and for undoing to be declared: an {entity} is a project or a task.
-TEST_F(Matrix, DISABLED_HoldsForEveryOperationActorAndState) {
+TEST_F(Matrix, HoldsForEveryOperationActorAndState) {
   const auto endpoints = everybody.stack.server().api().endpoints();
   for (const auto& endpoint : endpoints) {
     SCOPED_TRACE(endpoint->spec.id);
@@ -584,7 +585,7 @@ const bj::object* body_schema(const Stack& stack, const Endpoint& endpoint) {
   return &resolved(body->at("content").at("application/json").at("schema").as_object(), stack.contract().document());
 }
 
-TEST_F(Matrix, DISABLED_TakesInBodiesNoThingThatTheCallerCannotSee) {
+TEST_F(Matrix, TakesInBodiesNoThingThatTheCallerCannotSee) {
   auto& stack = everybody.stack;
   auto& own = everybody.own;
   const auto& document = stack.contract().document();
@@ -600,7 +601,8 @@ TEST_F(Matrix, DISABLED_TakesInBodiesNoThingThatTheCallerCannotSee) {
   unsigned references = 0;
   for (const auto& endpoint : stack.server().api().endpoints()) {
     const auto* schema = body_schema(stack, *endpoint);
-    if (!schema) continue;
+    // An undo names what to look for in its organization's record, which nothing else is in.
+    if (!schema || endpoint->spec.id == "undo.run") continue;
     std::vector<std::vector<std::string>> found;
     find_ids(*schema, document, {}, found);
     for (const auto& path : found) {
@@ -639,7 +641,7 @@ TEST_F(Matrix, DISABLED_TakesInBodiesNoThingThatTheCallerCannotSee) {
   EXPECT_GE(references, 6u);
 }
 
-TEST_F(Matrix, DISABLED_TakesInBodiesNothingThatIsOnlyRead) {
+TEST_F(Matrix, TakesInBodiesNothingThatIsOnlyRead) {
   auto& stack = everybody.stack;
   auto& own = everybody.own;
   const auto& document = stack.contract().document();
