@@ -90,8 +90,8 @@ const pg::Sql<Standing(OrganizationId)> standing{"audit.standing", R"sql(
 // The two numbers of a position; of what is none, the beginning.
 std::pair<std::int64_t, std::int64_t> numbers_of(std::string_view position) {
   std::pair<std::int64_t, std::int64_t> numbers;
-  const auto* const end = position.data() + position.size();
-  const auto dash = std::from_chars(position.data(), end, numbers.first, 16).ptr;
+  const auto *const begin = position.data(), *const end = begin + position.size();
+  const auto dash = std::from_chars(begin, end, numbers.first, 16).ptr;
   if (dash != end) std::from_chars(dash + 1, end, numbers.second, 16);
   return numbers;
 }

@@ -1,5 +1,7 @@
 #include "feed/feed.hpp"
 
+#include <fmt/format.h>
+
 #include "feed/hub.hpp"
 #include "organization/organization.hpp"
 

@@ -122,8 +122,8 @@ std::string Position::text() const { return fmt::format("{:x}-{:x}", xid, seq); 
 
 std::optional<Position> Position::parse(std::string_view text) {
   Position position;
-  const auto* const end = text.data() + text.size();
-  const auto [dash, bad_xid] = std::from_chars(text.data(), end, position.xid, 16);
+  const auto *const begin = text.data(), *const end = begin + text.size();
+  const auto [dash, bad_xid] = std::from_chars(begin, end, position.xid, 16);
   if (bad_xid != std::errc{} || dash == end || *dash != '-') return std::nullopt;
   const auto [rest, bad_seq] = std::from_chars(dash + 1, end, position.seq, 16);
   if (bad_seq != std::errc{} || rest != end || position.seq < 0 || position.text() != text) return std::nullopt;
