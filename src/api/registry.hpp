@@ -11,7 +11,9 @@
 #include <boost/mp11/list.hpp>
 
 #include <algorithm>
+#include <exception>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <tuple>
@@ -242,21 +244,30 @@ async<> attempt(Call& call, async<R> (*handler)(A...), Inputs<HasBody, A...>& in
 
 // Until it is done: a transaction that lost to another (40001, 40P01) is tried once more from the start, one that began
 // with something out of date about the caller a few times more, after learning anew. Neither has left anything behind.
+// What is wrong with an input may be found before PostgreSQL is asked whether the caller still has a session, and
+// whoever has lost it is told that first.
 template<bool HasBody, class R, class... A>
 async<> execute(Call& call, async<R> (*handler)(A...)) {
-  Inputs<HasBody, A...> inputs(call);
+  std::optional<Inputs<HasBody, A...>> inputs;
   bool lost = false;
   for (unsigned stale = 0;;) {
+    std::exception_ptr unacceptable;
     try {
-      co_await attempt<HasBody>(call, handler, inputs);
+      if (!inputs) inputs.emplace(call);
+      co_await attempt<HasBody>(call, handler, *inputs);
       co_return;
     } catch (const pg::Retryable&) {
       if (!writes<A...> || std::exchange(lost, true)) throw;
       continue;
     } catch (const pg::Stale&) {
       if (++stale > 5 || call.authenticator == nullptr) throw;
+    } catch (const Problem& problem) {
+      const bool about_input = !inputs || problem.kind == Kind::invalid || problem.kind == Kind::malformed;
+      if (!about_input || call.authenticator == nullptr) throw;
+      unacceptable = std::current_exception();
     }
     call.identity = co_await (*call.authenticator)(call, call.token, true);
+    if (unacceptable) std::rethrow_exception(unacceptable);
   }
 }
 

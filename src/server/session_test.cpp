@@ -357,6 +357,8 @@ TEST_F(ApiTokens, AreShownOnceListedAndRevoked) {
   EXPECT_EQ(other->with_token(ada->token)->del(path).status, 204u);
   EXPECT_EQ(ada->del(path).status, 404u);
   EXPECT_FALSE(valid(token));
+  for (int connection = 0; connection < 4; ++connection)
+    EXPECT_EQ(stack.with_token(token)->get("/me").status, 401u) << "which was not open to it before";
 }
 
 TEST_F(ApiTokens, EndWithTheirTime) {

@@ -75,18 +75,19 @@ pg::Prelude as_token(const api::Call& call, const Token& token, const ApiTokenAc
 }
 
 // Not what the rights of 0012 already say: which endpoints are open at all.
-void require_scope(const api::Call& call, const ApiTokenAccess& access) {
+std::optional<Problem> beyond_scope(const api::Call& call, const ApiTokenAccess& access) {
   const auto needed = scope_of(*call.endpoint);
-  if (!needed) throw Problem(Kind::forbidden, "insufficient_scope", "This is not open to API tokens; log in.");
+  if (!needed) return Problem(Kind::forbidden, "insufficient_scope", "This is not open to API tokens; log in.");
   if (std::ranges::find(access.scopes, *needed) == access.scopes.end())
-    throw Problem(Kind::forbidden, "insufficient_scope",
-                  fmt::format("This needs a token with the scope {}.", json::Codec<Scope>::name(*needed)));
-  if (!access.organization_id) return;
+    return Problem(Kind::forbidden, "insufficient_scope",
+                   fmt::format("This needs a token with the scope {}.", json::Codec<Scope>::name(*needed)));
+  if (!access.organization_id) return std::nullopt;
   const auto& names = call.endpoint->path_names;
   if (names.empty() && !api::endpoint_reads(call.endpoint->method))
-    throw Problem(Kind::forbidden, "insufficient_scope", "This token reaches one organization only.");
-  if (!names.empty() && names.front() == "organization" && api::path_id(call, 0) != *access.organization_id)
-    throw Problem(Kind::not_found);
+    return Problem(Kind::forbidden, "insufficient_scope", "This token reaches one organization only.");
+  if (!names.empty() && names.front() == "organization" && Uuid::parse(call.path_values[0]) != access.organization_id)
+    return Problem(Kind::not_found);
+  return std::nullopt;
 }
 
 async<api::Page<ApiToken>> list(pg::ReadTx& tx) {
@@ -146,9 +147,14 @@ std::optional<Scope> scope_of(const api::Endpoint& endpoint) {
 }
 
 async<api::Identity> ApiTokens::authenticate(api::Call& call, const Token& token, bool anew) {
-  const auto access = co_await check(call, token, anew);
+  auto access = co_await check(call, token, anew);
   call.identity.user = access->user_id;
-  require_scope(call, *access);
+  auto beyond = beyond_scope(call, *access);
+  if (beyond) {
+    // A token that has ended since it was remembered is not told what it may not do.
+    if (!anew) access = co_await check(call, token, true);
+    throw std::move(*beyond);
+  }
   api::Identity identity;
   identity.user = access->user_id;
   identity.read = identity.write = as_token(call, token, *access);
