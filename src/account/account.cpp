@@ -107,7 +107,7 @@ async<api::Created<Login>> login(api::Call& call, Credentials given) {
 
   Login login;
   pg::Tx tx = call.core.database.write(session::as_user(call, known->id.value), call.deadline);
-  if (known->second_factor) co_await totp::demand(tx, given.code->str(), Kind::unauthenticated);
+  if (known->second_factor) co_await totp::demand(call, tx, given.code->str(), Kind::unauthenticated);
   if (rehashed)
     login.account = co_await tx.one(record_login_rehashed, *rehashed);
   else

@@ -5,7 +5,11 @@
 #include <openssl/hmac.h>
 #include <sodium.h>
 
+#include <algorithm>
+
 #include "account/again.hpp"
+#include "base/log.hpp"
+#include "base/vault.hpp"
 
 namespace cairn::account::totp {
 
@@ -23,26 +27,46 @@ BOOST_DESCRIBE_STRUCT(Stored, (), (confirmed_at, recovery_codes_left))
 
 struct Factor {
   Factor() = default;
-  Secret secret{};
+  Uuid user_id;
+  std::vector<std::uint8_t> secret;  // sealed; of those from before, plain
   bool confirmed = false;
   std::int64_t last_step = 0;
   std::int32_t locked_seconds = 0;
 };
-BOOST_DESCRIBE_STRUCT(Factor, (), (secret, confirmed, last_step, locked_seconds))
+BOOST_DESCRIBE_STRUCT(Factor, (), (user_id, secret, confirmed, last_step, locked_seconds))
 
 using Hash = std::array<std::uint8_t, 32>;
 
 const pg::Sql<Stored()> factor_state{"totp.state", R"sql(
   select confirmed_at, recovery_codes_left from app.second_factor_state())sql"};
-const pg::Sql<bool(Secret)> begin_factor{"totp.begin", "select app.begin_second_factor($1)"};
+const pg::Sql<bool(std::vector<std::uint8_t>)> begin_factor{"totp.begin", "select app.begin_second_factor($1)"};
 const pg::Sql<Factor()> locked_factor{"totp.locked", R"sql(
-  select secret, confirmed, last_step, locked_seconds from app.second_factor())sql"};
+  select app.actor() as user_id, secret, confirmed, last_step, locked_seconds from app.second_factor())sql"};
+const pg::Sql<void(std::vector<std::uint8_t>)> seal_factor{"totp.seal", "select app.seal_second_factor($1)"};
 const pg::Sql<bool(std::int64_t)> use_step{"totp.use_step", "select app.use_step($1)"};
 const pg::Sql<bool(Hash)> use_recovery_code{"totp.use_recovery_code", "select app.use_recovery_code($1)"};
 const pg::Sql<void()> refuse_code{"totp.refuse_code", "select app.refuse_code()"};
 const pg::Sql<bool(std::int64_t, std::vector<std::uint8_t>)> confirm_factor{"totp.confirm", R"sql(
   select app.confirm_second_factor($1, $2))sql"};
 const pg::Sql<void()> remove_factor{"totp.remove", "select app.remove_second_factor()"};
+
+const Vault& vault(const api::Call& call) { return Vault::in(call.core.shared.config.data_dir); }
+
+bool is_plain(const Factor& factor) { return factor.secret.size() == std::tuple_size_v<Secret>; }
+
+// As matching_step; no code fits a secret that was sealed with another key.
+std::optional<std::int64_t> step_of(const api::Call& call, const Factor& factor, std::string_view given) {
+  std::optional<std::vector<std::uint8_t>> plain = factor.secret;
+  if (!is_plain(factor)) plain = vault(call).open(factor.secret, factor.user_id);
+  if (!plain || plain->size() != std::tuple_size_v<Secret>) {
+    log::error("a second factor was sealed with another key than that in secrets.key",
+               {{"request_id", call.request_id}});
+    return std::nullopt;
+  }
+  Secret secret{};
+  std::ranges::copy(*plain, secret.begin());
+  return matching_step(secret, given, Instant::now(), factor.last_step);
+}
 
 Hash hash_of(std::string_view text) {
   Hash hash{};
@@ -95,8 +119,9 @@ async<State> show(pg::ReadTx& tx) {
 async<Enrolment> start(api::Call& call, Start given) {
   const auto email = co_await again(call, std::move(given.password), "/password");
   const auto secret = make_secret();
+  const auto sealed = vault(call).seal(secret, *call.identity.user);
   pg::Tx tx = call.write();
-  const bool begun = co_await tx.finish(begin_factor, secret);
+  const bool begun = co_await tx.finish(begin_factor, sealed);
   if (!begun) throw Problem(Kind::conflict, "totp_enabled", "There is a second factor; remove it first.");
   Enrolment enrolment;
   enrolment.secret = base32(secret);
@@ -106,10 +131,10 @@ async<Enrolment> start(api::Call& call, Start given) {
   co_return enrolment;
 }
 
-async<RecoveryCodes> confirm(pg::Tx& tx, Confirmation given) {
+async<RecoveryCodes> confirm(api::Call& call, pg::Tx& tx, Confirmation given) {
   const auto factor = co_await factor_of(tx);
   if (factor.confirmed) throw Problem(Kind::conflict, "totp_enabled", "The second factor is in use already.");
-  const auto step = matching_step(factor.secret, typed(given.code.str()), Instant::now(), factor.last_step);
+  const auto step = step_of(call, factor, typed(given.code.str()));
   if (!step) {
     co_await tx.finish(refuse_code);
     wrong_code(Kind::invalid);
@@ -131,7 +156,7 @@ async<RecoveryCodes> confirm(pg::Tx& tx, Confirmation given) {
 async<> remove(api::Call& call, Removal given) {
   co_await again(call, std::move(given.password), "/password");
   pg::Tx tx = call.write();
-  co_await demand(tx, given.code.str(), Kind::invalid);
+  co_await demand(call, tx, given.code.str(), Kind::invalid);
   co_await tx.finish(remove_factor);
 }
 
@@ -190,13 +215,17 @@ std::string typed(std::string_view text) {
   return out;
 }
 
-async<> demand(pg::Tx& tx, std::string given, Kind kind) {
+async<> demand(api::Call& call, pg::Tx& tx, std::string given, Kind kind) {
   const auto factor = co_await factor_of(tx);
   if (!factor.confirmed) throw not_enabled();
   const auto text = typed(given);
   bool good = false;
-  if (const auto step = matching_step(factor.secret, text, Instant::now(), factor.last_step)) {
+  if (const auto step = step_of(call, factor, text)) {
     good = co_await tx.one(use_step, *step);
+    if (good && is_plain(factor)) {
+      const auto sealed = vault(call).seal(factor.secret, factor.user_id);
+      co_await tx.run(seal_factor, sealed);
+    }
   } else if (text.size() > 6) {
     good = co_await tx.one(use_recovery_code, hash_of(text));
   }

@@ -27,7 +27,7 @@ std::string typed(std::string_view text);
 // Ends in a Problem unless `given` is a code of the actor's second factor, one of the app or a recovery code, which it
 // uses up in `tx`. A wrong code counts although the request fails: it is committed before the Problem is thrown, which
 // is of that kind.
-async<> demand(pg::Tx& tx, std::string given, Kind kind);
+async<> demand(api::Call& call, pg::Tx& tx, std::string given, Kind kind);
 
 struct State : json::Read {
   State() = default;

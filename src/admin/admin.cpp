@@ -18,7 +18,7 @@ using session::Hash;
 const pg::Constraint last_admin{"users_last_admin", Kind::conflict, "last_admin", "",
                                 "A server keeps at least one administrator: make somebody else one first."};
 const pg::Constraint own_account{"users_role_own", Kind::forbidden, "own_account", "",
-                                 "Nobody changes their own role or status."};
+                                 "Nobody does this to their own account."};
 const pg::Constraint no_admin{"users_role_admin", Kind::forbidden, "forbidden", "",
                               "This is for administrators of the server."};
 
@@ -53,6 +53,9 @@ const pg::Sql<bool(AccountId, std::optional<account::Role>, std::optional<accoun
 
 const pg::Sql<bool(AccountId, Hash, std::string, std::string, std::int64_t)> post_reset{"admin.post_reset", R"sql(
   select app.administer_reset($1, $2, $3, $4, make_interval(mins => $5::bigint::int)))sql"};
+
+const pg::Sql<bool(AccountId)> drop_second_factor{"admin.drop_second_factor",
+                                                  "select app.administer_second_factor($1)"};
 
 const pg::Sql<bool(AccountId)> end_access{"admin.end_access", "select app.administer_sessions($1)"};
 
@@ -142,6 +145,11 @@ async<> reset_password(api::Call& call, pg::Tx& tx, AccountId id) {
 
 async<> end_sessions(pg::Tx& tx, AccountId id) {
   const bool there = co_await tx.one(end_access, id);
+  if (!there) throw Problem(Kind::not_found);
+}
+
+async<> remove_second_factor(pg::Tx& tx, AccountId id) {
+  const bool there = co_await tx.one(drop_second_factor, id);
   if (!there) throw Problem(Kind::not_found);
 }
 
@@ -259,6 +267,12 @@ void mount(api::Api& api) {
            .summary = "Log somebody out everywhere",
            .description = "Ends their sessions and API tokens.",
            .allow = Access::server_admin});
+  api.del("/admin/users/{user}/second-factor", remove_second_factor,
+          {.id = "admin_user.remove_second_factor",
+           .summary = "Take off the second factor of somebody who lost it",
+           .description = "Make sure first that it is they who ask. Ends their sessions and API tokens.",
+           .allow = Access::server_admin,
+           .problems = "own_account"});
   api.get(
       "/admin/organizations", list_organizations,
       {.id = "admin_organization.list", .summary = "All organizations of the server", .allow = Access::server_manager});

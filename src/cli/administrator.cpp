@@ -143,6 +143,13 @@ void Administrator::set_role(const std::string& who, const std::string& role) {
   set_standing(who, "select app.set_standing($1, $2, null, null)", role);
 }
 
+void Administrator::remove_second_factor(const std::string& who) {
+  begin();
+  const auto id = find(who);
+  database_.query("select app.drop_second_factor($1)", {id});
+  finish(id, {});
+}
+
 void Administrator::reset_password(const std::string& who) {
   const auto token = MailToken::make();
   const auto link = account::link(base_url_, "reset", token);

@@ -21,6 +21,7 @@ class Administrator {
   void set_status(const std::string& who, const std::string& status);
   void set_role(const std::string& who, const std::string& role);
   void reset_password(const std::string& who);
+  void remove_second_factor(const std::string& who);
 
  private:
   void begin();

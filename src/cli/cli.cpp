@@ -308,6 +308,8 @@ void add_admin(CLI::App& app, Flags& flags, AdminWords& words, std::function<int
           [&words](Administrator& administrator) { administrator.set_status(words.who, "active"); });
   add_for("reset-password", "Mail a link to set a new password by",
           [&words](Administrator& administrator) { administrator.reset_password(words.who); });
+  add_for("remove-second-factor", "Take off the second factor of somebody who lost it",
+          [&words](Administrator& administrator) { administrator.remove_second_factor(words.who); });
   add_for("promote", "Give a role on the server, or take it away with --role user",
           [&words](Administrator& administrator) {
             administrator.set_role(words.who, words.role.empty() ? "admin" : words.role);

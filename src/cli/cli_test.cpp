@@ -107,6 +107,20 @@ TEST_F(AnOperator, GivesRolesAndKeepsTheLastAdministrator) {
             (Database::Rows{{"admin", "active"}, {"manager", "active"}}));
 }
 
+TEST_F(AnOperator, TakesOffASecondFactorThatIsLost) {
+  const auto bob = stack.person("bob");
+  const auto password = fmt::format(R"("password":"{}")", Stack::password);
+  const auto secret = text_of(bob->post("/me/totp", "{" + password + "}"), "secret");
+  EXPECT_EQ(bob->post("/me/totp/confirm", fmt::format(R"({{"code":"{}"}})", totp_code(secret))).status, 200u);
+  const auto log_in = [&] {
+    return stack.client().post("/sessions", R"({"email":"bob@example.org",)" + password + "}").status;
+  };
+  EXPECT_EQ(log_in(), 401u);
+  EXPECT_EQ(type({"remove-second-factor", "bob@example.org"}).status, 0);
+  EXPECT_EQ(log_in(), 201u);
+  EXPECT_EQ(bob->get("/me").status, 401u);
+}
+
 TEST_F(AnOperator, ListsAccounts) {
   for (const auto* name : {"bob", "bea", "carl"}) stack.person(name);
   type({"suspend", "carl@example.org"});

@@ -25,6 +25,7 @@ using support::Stack;
 using support::text_of;
 using support::token_of;
 using support::totp_code;
+using support::totp_secret;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -400,6 +401,22 @@ TEST_F(ASecondFactor, KeepsItsSecretsOffTheRecord) {
   EXPECT_EQ(app.failure("select * from app.second_factors"), "42501");
   EXPECT_EQ(app.failure("select * from app.recovery_codes"), "42501");
   EXPECT_EQ(app.failure("select * from app.mail_tokens"), "42501");
+}
+
+TEST_F(ASecondFactor, HasASecretThatTheDatabaseAloneDoesNotTell) {
+  const auto stored = [&] { return database.value("select encode(secret, 'hex') from app.second_factors"); };
+  EXPECT_EQ(stored().size(), 120u);
+  // Of before they were sealed: works, and is sealed then.
+  std::string plain;
+  for (const auto byte : totp_secret(secret)) plain += fmt::format("{:02x}", byte);
+  EXPECT_EQ(stored().find(plain), std::string::npos);
+  database.run("update app.second_factors set secret = '\\x" + plain + "'");
+  EXPECT_EQ(log_in_with(next_code()).status, 201u);
+  EXPECT_EQ(stored().size(), 120u);
+  // With another key: no code fits, recovery codes do.
+  database.run("update app.second_factors set secret = sha256(secret) || sha256(secret), last_step = 0");
+  EXPECT_EQ(code(log_in_with(next_code())), "invalid_code");
+  EXPECT_EQ(log_in_with(recovery[1]).status, 201u);
 }
 
 // -- the profile

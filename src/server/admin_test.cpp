@@ -200,6 +200,23 @@ TEST_F(AServer, MailsALinkToSetANewPasswordByAndLogsPeopleOut) {
   EXPECT_EQ(root->del(user(Uuid::make().text()) + "/sessions").status, 404u);
 }
 
+TEST_F(AServer, TakesOffTheSecondFactorOfWhoLostIt) {
+  const auto password = fmt::format(R"({{"password":"{}"}})", Stack::password);
+  const auto secret = text_of(bob->post("/me/totp", password), "secret");
+  EXPECT_EQ(bob->post("/me/totp/confirm", fmt::format(R"({{"code":"{}"}})", totp_code(secret))).status, 200u);
+  const auto path = user(me(*bob));
+  EXPECT_EQ(text_of(root->get(path), "second_factor"), "true");
+  EXPECT_EQ(code(log_in("bob")), "totp_required");
+  EXPECT_EQ(mia->del(path + "/second-factor").status, 403u);
+  EXPECT_EQ(root->del(path + "/second-factor").status, 204u);
+  EXPECT_EQ(text_of(root->get(path), "second_factor"), "false");
+  EXPECT_EQ(bob->get("/me").status, 401u);
+  EXPECT_EQ(log_in("bob").status, 201u);
+  EXPECT_EQ(root->del(path + "/second-factor").status, 204u);
+  EXPECT_EQ(root->del(user(Uuid::make().text()) + "/second-factor").status, 404u);
+  EXPECT_EQ(code(root->del(user(me(*root)) + "/second-factor")), "own_account");
+}
+
 TEST_F(AServer, SuspendsOrganizationsWithoutBeingInThem) {
   const auto organization = make_organization(*bob, "acme");
   const auto amy = colleague(stack, *bob, organization, "amy", "admin");

@@ -13,6 +13,7 @@
 #include "api/problem_json.hpp"
 #include "audit/audit.hpp"
 #include "audit/checkpoint.hpp"
+#include "base/vault.hpp"
 #include "feed/feed.hpp"
 #include "http/listener.hpp"
 #include "organization/organization.hpp"
@@ -182,6 +183,7 @@ struct Server::Running {
 
 Server::Server(Config config, Backends backends)
     : backends_(std::move(backends)), shared_(std::make_unique<api::Shared>(std::move(config))) {
+  Vault::in(shared_->config.data_dir);  // while somebody looks whether it starts
   const unsigned wanted = shared_->config.server.threads;
   const unsigned available = std::max(1u, std::thread::hardware_concurrency());
   // A unix socket has one listener, hence one core.

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "account/totp.hpp"
-
 namespace cairn::support {
 
 std::string last_mail(Database& database, std::string_view to) {
@@ -21,7 +19,7 @@ std::string token_of(std::string_view mail) {
   return std::string(rest.substr(0, rest.find_first_of("\r\n")));
 }
 
-std::string totp_code(std::string_view base32_secret, int steps) {
+account::totp::Secret totp_secret(std::string_view base32_secret) {
   account::totp::Secret secret{};
   std::uint64_t bits = 0;
   unsigned count = 0;
@@ -33,7 +31,11 @@ std::string totp_code(std::string_view base32_secret, int steps) {
     count -= 8;
     secret.at(at++) = static_cast<std::uint8_t>(bits >> count);
   }
-  return account::totp::code(secret, account::totp::step_at(Instant::now()) + steps);
+  return secret;
+}
+
+std::string totp_code(std::string_view base32_secret, int steps) {
+  return account::totp::code(totp_secret(base32_secret), account::totp::step_at(Instant::now()) + steps);
 }
 
 }  // namespace cairn::support

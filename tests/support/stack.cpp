@@ -60,6 +60,7 @@ class PrivateServers {
   PrivateServers& operator=(const PrivateServers&) = delete;
 
   const embedded::Endpoints& endpoints() const { return endpoints_; }
+  const fs::path& directory() const { return directory_; }
 
  private:
   fs::path directory_;
@@ -96,12 +97,14 @@ bool dechunk(std::string_view wire, std::string& content) {
   }
 }
 
+const PrivateServers& private_servers() {
+  static const PrivateServers servers;
+  return servers;
+}
+
 }  // namespace
 
-const embedded::Endpoints& servers() {
-  static const PrivateServers servers;
-  return servers.endpoints();
-}
+const embedded::Endpoints& servers() { return private_servers().endpoints(); }
 
 Database::Database(const std::string& conninfo) : connection_(PQconnectdb(conninfo.c_str())) {
   if (PQstatus(raw()) != CONNECTION_OK) throw std::runtime_error(PQerrorMessage(raw()));
@@ -311,6 +314,7 @@ std::vector<bj::value> Client::all(const std::string& list, unsigned* pages) {
 
 Stack::Stack(std::shared_ptr<Sandbox> sandbox, const Adjust& adjust) : sandbox_(std::move(sandbox)) {
   Config config;
+  config.data_dir = private_servers().directory() / "server";
   config.server.listen.port = 0;
   config.server.threads = 2;
   config.server.drain_seconds = std::chrono::seconds(0);
