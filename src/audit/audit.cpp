@@ -18,16 +18,18 @@ using organization::refuse;
 using organization::Standing;
 
 // Where from and with what is for oneself and for who may read the whole record.
+#define CAIRN_ENTRY_FIELDS                                                                                 \
+  "select t.id, to_hex(t.xid::text::bigint) || '-' || to_hex(t.seq) as position, t.created_at, t.action, " \
+  "t.entity_type, t.entity_id, "                                                                           \
+  "t.user_id, app.name_of(t.user_id) as user_name, "                                                       \
+  "(t.metadata->>'token')::uuid as token_id, t.metadata->>'actor' as actor, t.organization_id, "           \
+  "t.metadata->>'request_id' as request_id, case when f.shown then host(t.ip_address) end as ip_address, " \
+  "case when f.shown then t.user_agent end as user_agent, "                                                \
+  "t.metadata->>'event' as event, t.metadata->>'outcome' as outcome, "                                     \
+  "t.metadata->>'operation' as operation, t.metadata->>'reason' as reason, "                               \
+  "app.changes(t.old_values, t.new_values) as changes, t.old_values, t.new_values "
 #define CAIRN_ENTRY_COLUMNS                                                                                            \
-  "select t.id, to_hex(t.xid::text::bigint) || '-' || to_hex(t.seq) as position, t.created_at, t.action, "             \
-  "t.entity_type, t.entity_id, "                                                                                       \
-  "t.user_id, app.name_of(t.user_id) as user_name, "                                                                   \
-  "(t.metadata->>'token')::uuid as token_id, t.metadata->>'actor' as actor, t.organization_id, "                       \
-  "t.metadata->>'request_id' as request_id, case when f.shown then host(t.ip_address) end as ip_address, "             \
-  "case when f.shown then t.user_agent end as user_agent, "                                                            \
-  "t.metadata->>'event' as event, t.metadata->>'outcome' as outcome, "                                                 \
-  "t.metadata->>'operation' as operation, t.metadata->>'reason' as reason, "                                           \
-  "app.changes(t.old_values, t.new_values) as changes, t.old_values, t.new_values "                                    \
+  CAIRN_ENTRY_FIELDS                                                                                                   \
   "from audit_logs t cross join lateral (select t.organization_id is null or coalesce(t.user_id = app.actor(), false)" \
   " or app.rights_in(t.organization_id) & 8192 <> 0 as shown) f " /* audit.view */
 #define CAIRN_HISTORY_FILTERS                                                                               \
@@ -80,6 +82,15 @@ const pg::Family<Entry> of_member{
     {CAIRN_HISTORY_FILTERS},
     {{"position", "t.seq"}}};
 
+// In the order of time, which has an index that does not begin with the organization.
+const pg::Family<Entry> of_server{"audit.of_server",
+                                  CAIRN_ENTRY_FIELDS
+                                  "from app.server_record t cross join (select true as shown) f where true",
+                                  {CAIRN_ENTRY_FILTERS, pg::filter<Uuid>("t.organization_id = {}"),
+                                   pg::filter<bool>("(t.organization_id is not null) = {}")},
+                                  {{"created_at", "t.created_at", "t.seq"}}};
+
+#undef CAIRN_ENTRY_FIELDS
 #undef CAIRN_ENTRY_COLUMNS
 #undef CAIRN_HISTORY_FILTERS
 #undef CAIRN_ENTRY_FILTERS
@@ -193,6 +204,22 @@ async<api::Page<Entry>> read_organization(pg::ReadTx& tx, OrganizationId organiz
   co_return page;
 }
 
+async<api::Page<Entry>> read_server(pg::ReadTx& tx, ServerFilter filter) {
+  api::Selection selection;
+  select_entries(selection, filter);
+  selection.when(12, filter.organization_id).when(13, filter.in_organization);
+  const auto key_of = [](const Entry& row, unsigned, api::Cursor& cursor) {
+    cursor.id = row.id.value;
+    cursor.key = row.created_at.micros;
+    cursor.text_key = row.position;
+  };
+  const auto bind_key = [](pg::Params& params, unsigned, const api::Cursor& cursor) {
+    params.add(Instant{cursor.key});
+    params.add(numbers_of(cursor.text_key).second);
+  };
+  return api::read_page(tx, of_server, std::move(selection), std::move(filter), "-created_at", key_of, bind_key);
+}
+
 std::string Network::problem(std::string_view value) {
   return parse(value) ? std::string() : std::string("must be an IP address or a network, such as 192.0.2.0/24");
 }
@@ -244,6 +271,13 @@ void mount(api::Api& api) {
           {.id = "audit.list_self", .summary = "The record of my account and of what I did", .allow = Access::user});
   api.get("/me/history", list_of_account,
           {.id = "audit.list_account", .summary = "How my account came to be as it is", .allow = Access::user});
+  api.get(
+      "/admin/audit", read_server,
+      {.id = "admin_audit.list",
+       .summary = "The record of the whole server",
+       .description = "What was done in organizations, too: by whom and to what. From what to what only of accounts, "
+                      "sessions, API tokens, organizations and memberships.",
+       .allow = Access::server_admin});
   mount_diff(api);
   mount_export(api);
   mount_undo(api);

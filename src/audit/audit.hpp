@@ -92,6 +92,13 @@ struct Filter : HistoryFilter {
 };
 BOOST_DESCRIBE_STRUCT(Filter, (HistoryFilter), (entity_type, entity_id, token_id, actor, address))
 
+struct ServerFilter : Filter {
+  ServerFilter() = default;
+  std::optional<Uuid> organization_id;
+  std::optional<bool> in_organization;
+};
+BOOST_DESCRIBE_STRUCT(ServerFilter, (Filter), (organization_id, in_organization))
+
 void mount(api::Api& api);
 
 // What is done once an hour, as the actor "trash": empties the trash of what cannot be brought back any more, and notes
@@ -148,4 +155,18 @@ inline constexpr auto member_docs<audit::Filter> =
                               {"token_id", "Done with this API token."},
                               {"actor", "Done by the server or an operator under this name."},
                               {"address", "Done from this IP address or network, such as 192.0.2.0/24."}});
+template<>
+inline constexpr auto member_docs<audit::ServerFilter> =
+    std::to_array<MemberDoc>({{"sort", "created_at or -created_at, newest first."},
+                              {"action", "Any of these."},
+                              {"field", "Only changes of this field."},
+                              {"from", "Then or later."},
+                              {"before", "Earlier than that."},
+                              {"q",
+                               "Only changes from or to a value with this text in it, whatever the case. Reads all "
+                               "that the other filters leave."},
+                              {"token_id", "Done with this API token."},
+                              {"actor", "Done by the server or an operator under this name."},
+                              {"address", "Done from this IP address or network, such as 192.0.2.0/24."},
+                              {"in_organization", "false: only what belongs to no organization."}});
 }  // namespace cairn::json

@@ -21,9 +21,17 @@ struct Jsonl {
   static constexpr std::string_view description = "One entry per line, as the list has them.";
 };
 
+struct ServerExportFilter : ServerFilter {
+  ServerExportFilter() = default;
+  std::optional<Format> format;
+};
+BOOST_DESCRIBE_STRUCT(ServerExportFilter, (ServerFilter), (format))
+
 void mount_export(api::Api& api);
 
-// A page of an organization's record, with audit.view only.
+// A page of an organization's record, with audit.view only; and of the server's, nothing for who does not administer
+// it.
 async<api::Page<Entry>> read_organization(pg::ReadTx& tx, organization::OrganizationId organization, Filter filter);
+async<api::Page<Entry>> read_server(pg::ReadTx& tx, ServerFilter filter);
 
 }  // namespace cairn::audit

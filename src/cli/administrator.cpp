@@ -150,6 +150,28 @@ void Administrator::remove_second_factor(const std::string& who) {
   finish(id, {});
 }
 
+void Administrator::show_record(const std::string& who, const std::string& since, int most) {
+  const auto id = who.empty() ? std::string() : find(who);
+  const auto found = database_.query(R"sql(
+    select to_char(created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as created_at, action, entity_type, entity_id,
+           coalesce((select email from users u where u.id = e.user_id), metadata->>'actor', '-') as who,
+           coalesce(metadata->>'event', metadata->>'outcome', metadata->>'reason', '') as what,
+           to_jsonb(e) - '{xid,seq}'::text[] as entry
+    from (select * from audit_logs
+          where ($1 = '' or user_id::text = $1 or (entity_type = 'users' and entity_id::text = $1))
+            and ($2 = '' or created_at >= nullif($2, '')::timestamptz)
+          order by created_at desc, seq desc limit $3) as e
+    order by e.created_at, e.seq)sql",
+                                     {id, since, std::to_string(most)});
+  for (int row = 0; row < found.rows(); ++row) {
+    if (json_)
+      fmt::print("{}\n", found.at(row, 6));
+    else
+      fmt::print("{}  {:<6} {:<18} {}  {} {}\n", found.at(row, 0), found.at(row, 1), found.at(row, 2), found.at(row, 3),
+                 found.at(row, 4), found.at(row, 5));
+  }
+}
+
 void Administrator::reset_password(const std::string& who) {
   const auto token = MailToken::make();
   const auto link = account::link(base_url_, "reset", token);

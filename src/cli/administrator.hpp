@@ -22,6 +22,8 @@ class Administrator {
   void set_role(const std::string& who, const std::string& role);
   void reset_password(const std::string& who);
   void remove_second_factor(const std::string& who);
+  // The newest entries of the record, oldest first. `who`: who did it or whom it was done to; empty: anybody.
+  void show_record(const std::string& who, const std::string& since, int most);
 
  private:
   void begin();

@@ -261,7 +261,8 @@ CLI::Validator valid(const char* name) {
 
 struct AdminWords {
   AdminWords() = default;
-  std::string who, role, status, email, first_name, last_name;
+  std::string who, role, status, email, first_name, last_name, since;
+  int most = 50;
   bool verified = false, json = false;
 };
 
@@ -310,6 +311,12 @@ void add_admin(CLI::App& app, Flags& flags, AdminWords& words, std::function<int
           [&words](Administrator& administrator) { administrator.reset_password(words.who); });
   add_for("remove-second-factor", "Take off the second factor of somebody who lost it",
           [&words](Administrator& administrator) { administrator.remove_second_factor(words.who); });
+  auto* record = add("record", "Show the newest entries of the record", [&words](Administrator& administrator) {
+    administrator.show_record(words.who, words.since, words.most);
+  });
+  record->add_option("who", words.who, "Only what this person did, or what was done to them: e-mail address or id");
+  record->add_option("--since", words.since, "Only what was done then or later, such as 2026-11-01T00:00:00Z");
+  record->add_option("--limit", words.most, "At most so many")->check(CLI::Range(1, 1'000'000));
   add_for("promote", "Give a role on the server, or take it away with --role user",
           [&words](Administrator& administrator) {
             administrator.set_role(words.who, words.role.empty() ? "admin" : words.role);

@@ -121,6 +121,22 @@ TEST_F(AnOperator, TakesOffASecondFactorThatIsLost) {
   EXPECT_EQ(bob->get("/me").status, 401u);
 }
 
+TEST_F(AnOperator, ReadsTheRecord) {
+  stack.person("bob");
+  type({"suspend", "bob@example.org"});
+  const auto shown = type({"record", "bob@example.org", "--limit", "2"}).out;
+  EXPECT_EQ(std::count(shown.begin(), shown.end(), '\n'), 2);
+  EXPECT_NE(shown.find("update users "), std::string::npos) << shown;
+  EXPECT_NE(shown.find("system:cli"), std::string::npos) << shown;
+  const auto lines = type({"record", "--json"}).out;
+  EXPECT_EQ(std::to_string(std::count(lines.begin(), lines.end(), '\n')),
+            database.value("select count(*) from audit_logs"));
+  EXPECT_EQ(text_of(bj::parse(lines.substr(0, lines.find('\n'))), "action"), "create");
+  EXPECT_EQ(type({"record", "--since", "9999-01-01"}).out, "");
+  EXPECT_EQ(type({"record", "--since", "yesterday, or so"}).status, 1);
+  EXPECT_EQ(type({"record", "nobody@example.org"}).status, 1);
+}
+
 TEST_F(AnOperator, ListsAccounts) {
   for (const auto* name : {"bob", "bea", "carl"}) stack.person(name);
   type({"suspend", "carl@example.org"});

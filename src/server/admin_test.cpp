@@ -2,6 +2,7 @@
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 
+#include <algorithm>
 #include <thread>
 
 #include "support/letters.hpp"
@@ -215,6 +216,49 @@ TEST_F(AServer, TakesOffTheSecondFactorOfWhoLostIt) {
   EXPECT_EQ(root->del(path + "/second-factor").status, 204u);
   EXPECT_EQ(root->del(user(Uuid::make().text()) + "/second-factor").status, 404u);
   EXPECT_EQ(code(root->del(user(me(*root)) + "/second-factor")), "own_account");
+}
+
+TEST_F(AServer, ShowsItsRecordToAdministratorsAndNotWhatIsInProjects) {
+  const auto organization = make_organization(*bob, "acme");
+  make_task(*bob, make_project(*bob, organization), R"({"title":"Hidden treasure"})");
+  const auto id = me(*bob);
+  root->patch(user(id), R"({"role":"manager"})");
+  stack.client().post("/sessions", R"({"email":"bob@example.org","password":"wrong"})");
+  for (auto* client : {mia.get(), bob.get()}) {
+    EXPECT_EQ(client->get("/admin/audit").status, 403u);
+    EXPECT_EQ(client->get("/admin/audit/export").status, 403u);
+  }
+  unsigned pages = 0;
+  const auto whole = root->all("/admin/audit?limit=3&sort=created_at", &pages);
+  EXPECT_GT(pages, 3u);
+  EXPECT_EQ(std::to_string(whole.size()), database.value("select count(*) from audit_logs"));
+  std::string ids, expected;
+  for (const auto& row : whole) ids += text_of(row, "id") + " ";
+  for (const auto& row : database.rows("select id from audit_logs order by created_at, seq")) expected += row[0] + " ";
+  EXPECT_EQ(ids, expected);
+
+  const auto of_tasks = root->all("/admin/audit?entity_type=tasks&organization_id=" + organization);
+  ASSERT_EQ(of_tasks.size(), 1u);
+  EXPECT_EQ(text_of(of_tasks[0], "user_id"), id);
+  EXPECT_EQ(text_of(of_tasks[0], "user_name"), "bob Example");
+  EXPECT_EQ(text_of(of_tasks[0], "ip_address"), "127.0.0.1");
+  EXPECT_EQ(text_of(of_tasks[0], "changes"), "[]");
+  EXPECT_TRUE(root->all("/admin/audit?q=treasure").empty());
+  EXPECT_TRUE(root->all("/admin/audit?field=title").empty());
+  const auto file = root->get("/admin/audit/export");
+  EXPECT_EQ(std::to_string(std::count(file.body.begin(), file.body.end(), '\n')), std::to_string(whole.size()));
+  EXPECT_EQ(file.body.find("treasure"), std::string::npos);
+
+  const auto roles = root->all("/admin/audit?field=role&action=update&entity_id=" + id);
+  ASSERT_EQ(roles.size(), 1u);
+  EXPECT_EQ(text_of(roles[0], "user_id"), me(*root));
+  EXPECT_EQ(text_of(roles[0].at("changes").at(0), "new"), "manager");
+  unsigned failures = 0;
+  for (const auto& row : root->all("/admin/audit?in_organization=false&action=login")) {
+    EXPECT_EQ(text_of(row, "organization_id"), "null");
+    if (text_of(row, "outcome") == "failure") ++failures;
+  }
+  EXPECT_EQ(failures, 1u);
 }
 
 TEST_F(AServer, SuspendsOrganizationsWithoutBeingInThem) {

@@ -98,6 +98,7 @@ TEST_F(History, IsExportedWhole) {
   EXPECT_NE(csv.body.find(R"("[{""new"": ""=1+1, \""two\"""", ""old"": ""Dig"", ""field"": ""title""}]")"),
             std::string::npos)
       << csv.body;
+  EXPECT_NE(csv.body.find(",changes,organization_id,outcome,operation,reason\r\n"), std::string::npos) << csv.body;
   EXPECT_EQ(bob->get(audit + "/export").status, 403u);
 }
 
