@@ -235,9 +235,11 @@ async<Limiter::Outcome> Limiter::take(const Policy& policy, Key key, std::string
   const auto outcome = spend_from(*bucket, policy, units, now, allowance);
   if (outcome != Outcome::ask) co_return outcome;
 
-  // Who asks while another does takes what it needs and no block.
+  // Who asks while another does takes what it needs and no block. Blocks begin small and double, so that a server that
+  // is stopped again and again does not waste more than it uses.
   const bool alone = !std::exchange(bucket->asking, true);
-  const auto wanted = alone ? std::max(policy.block, units) : units;
+  if (alone) bucket->block = std::clamp(2 * bucket->block, std::min(units, policy.block), policy.block);
+  const auto wanted = alone ? std::max(bucket->block, units) : units;
   const Grant grant = co_await reserve(policy, key, name, wanted, now);
   bucket = &buckets_.at(key);
   if (alone) bucket->asking = false;

@@ -29,7 +29,7 @@ struct Policy {
 
   std::string_view name;
   std::uint32_t quota = 0;  // a minute; 0: no limit
-  std::uint32_t block = 1;  // what a core reserves at a time: a twentieth, so that small limits are exact
+  std::uint32_t block = 1;  // what a core reserves at most: a twentieth, so that small limits are exact
   std::string header;       // of RateLimit-Policy
 };
 
@@ -70,6 +70,7 @@ struct Bucket {
   Clock::time_point ends{};    // of the window; when it is over, nothing here counts any more
   std::uint32_t reserved = 0;  // by this core, and not spent
   std::uint32_t rest = 0;      // what nobody had reserved when this core last asked
+  std::uint32_t block = 0;     // what this core last asked for
   bool asking = false;
   bool proven = false;  // of a token: it was valid when last used
 };

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <charconv>
 #include <thread>
 
@@ -185,6 +186,17 @@ TEST_F(Limits, ThatAreLargeAreNeverExceededAcrossServersAndWasteAtMostABlockPerC
   const auto granted = hammer({&one, two.get()}, 12, 40, read);
   EXPECT_LE(granted, 200u);
   EXPECT_GE(granted, 200u - 4 * 10u);
+}
+
+TEST_F(Limits, ReserveNoMoreThanIsUsedSoThatAServerMayBeRestartedOften) {
+  const Stack stack;
+  const auto ada = stack.person("ada");
+  for (unsigned long used = 1; used <= 300; ++used) {
+    EXPECT_EQ(ada->patch("/me", "{}").status, 200u);
+    const auto reserved = std::stoul(support::redis({"GET", keys("rate_limit:tok-*:account.edit").at(0)}).at(0));
+    EXPECT_GE(reserved, used);
+    EXPECT_LE(reserved, std::min(2 * used, used + 99));
+  }
 }
 
 TEST_F(Limits, HoldOnEachNodeWhileRedisIsSilent) {
