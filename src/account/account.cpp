@@ -1,11 +1,14 @@
 #include "account/account.hpp"
 
+#include <fmt/format.h>
+
 #include "account/mail_token.hpp"
 #include "account/password.hpp"
 #include "account/recovery.hpp"
 #include "account/setup.hpp"
 #include "account/totp.hpp"
 #include "api/credentials.hpp"
+#include "job/outbox.hpp"
 #include "pg/error.hpp"
 
 namespace cairn::account {
@@ -23,12 +26,12 @@ struct Known {
   AccountId id;
   std::string password_hash;
   Status status = Status::active;
-  bool second_factor = false;
+  bool email_verified = false, second_factor = false;
 };
-BOOST_DESCRIBE_STRUCT(Known, (), (id, password_hash, status, second_factor))
+BOOST_DESCRIBE_STRUCT(Known, (), (id, password_hash, status, email_verified, second_factor))
 
 const pg::Sql<Known(Email)> credentials_by_email{"account.credentials", R"sql(
-  select id, password_hash, status, second_factor from app.login_credentials($1))sql"};
+  select id, password_hash, status, email_verified, second_factor from app.login_credentials($1))sql"};
 
 const pg::Sql<void(AccountId, Email, std::string, Name, Name, bool)> insert_account{"account.insert", R"sql(
   insert into users (id, email, password_hash, first_name, last_name, email_verified) values ($1, $2, $3, $4, $5, $6))sql"};
@@ -64,21 +67,61 @@ const pg::Sql<Account(Change<Name>, Change<Name>, std::optional<std::int64_t>)> 
   where id = app.actor() and ($5::bigint is null or version = $5)
   returning id, email, first_name, last_name, role, status, email_verified, last_login_at, created_at, updated_at, version)sql"};
 
+const pg::Sql<void(Email, std::string, std::string)> refuse_registration{"account.refuse_registration", R"sql(
+  select app.refuse_registration($1, $2, $3))sql"};
+
+// Where mails go out, only who reads those to an address learns whether it has an account: see docs/adr/0013.
+bool confirms_addresses(const api::Call& call) { return !call.core.shared.config.mail.url.empty(); }
+
+async<Account> insert_unconfirmed(api::Call& call, AccountId id, Registration draft, std::string hash,
+                                  MailToken token) {
+  // A new person acts for themselves from the first row on.
+  pg::Tx tx = call.core.database.write(session::as_user(call, id.value), call.deadline);
+  co_await insert(tx, id, draft.email, hash, draft.first_name, draft.last_name, false);
+  co_await send_verification(tx, call, token, draft.email);
+  Account account = co_await tx.finish(own_account);
+  co_return account;
+}
+
+// Tells whoever has the address. The answer is that of an account that is new, and there is none of its id.
+async<Account> pretend(api::Call& call, AccountId id, Registration draft) {
+  const auto& base_url = call.core.shared.base_url;
+  const auto text = fmt::format(
+      "Somebody, hopefully you, tried to register at Cairn with this address, which has an account already.\n\n"
+      "Log in with it at {}\nor set a new password: {}/reset\n\nIf it was not you, do nothing.\n",
+      base_url, base_url);
+  pg::Tx tx = call.write();
+  tx.after_commit(&job::wake);
+  co_await tx.finish(refuse_registration, draft.email, "You have an account already", text);
+  Account account;
+  account.id = id;
+  account.email = draft.email;
+  account.first_name = draft.first_name;
+  account.last_name = draft.last_name;
+  account.created_at = account.updated_at = Instant::now();
+  account.version = 1;
+  co_return account;
+}
+
 async<api::Created<Account>> create(api::Call& call, Registration draft) {
   if (!call.core.shared.config.registration.open)
     throw Problem(Kind::forbidden, "registration_closed", "This server takes no registrations; ask an administrator.");
   check_password(draft.password, draft.email, call.core.shared.config, "/password");
+  co_await call.core.limiter.account(call, draft.email.str());
   const std::string hash = co_await call.core.shared.hasher.hash(draft.password);
 
-  // A new person acts for themselves from the first row on.
   const auto id = AccountId::make();
-  pg::Tx tx = call.core.database.write(session::as_user(call, id.value), call.deadline);
-  co_await insert(tx, id, draft.email, hash, draft.first_name, draft.last_name, false);
   const auto token = MailToken::make();
-  co_await send_verification(tx, call, token, draft.email);
-  Account account = co_await tx.finish(own_account);
+  std::optional<Account> account;
+  try {
+    account = co_await insert_unconfirmed(call, id, draft, hash, token);
+  } catch (const Problem& problem) {
+    if (!confirms_addresses(call) || problem.code != "email_taken") throw;
+  }
+  if (!account) account = co_await pretend(call, id, draft);
+  // Also when it is nobody's: the time it takes must not tell.
   co_await remember(call, Purpose::verification, token.hash);
-  co_return account;
+  co_return std::move(*account);
 }
 
 async<api::Created<Login>> login(api::Call& call, Credentials given) {
@@ -91,11 +134,14 @@ async<api::Created<Login>> login(api::Call& call, Credentials given) {
   std::optional<std::string> hash;
   if (known) hash = known->password_hash;
   const auto verdict = co_await call.core.shared.hasher.verify(given.password, hash);
-  if (!verdict.right || known->status != Status::active) {
+  const bool confirms = confirms_addresses(call);
+  if (!verdict.right || known->status != Status::active || (confirms && !known->email_verified)) {
     const auto whose = known ? known->id : AccountId();
     pg::Tx failed = call.write();
     co_await failed.finish(record_failed_login, whose);
-    throw Problem(Kind::unauthenticated, "invalid_credentials", "The e-mail address or the password is wrong.");
+    throw Problem(Kind::unauthenticated, "invalid_credentials",
+                  confirms ? "The e-mail address or the password is wrong, or the address is not confirmed yet."
+                           : "The e-mail address or the password is wrong.");
   }
   if (known->second_factor && !given.code) {
     pg::Tx missing = call.write();
@@ -137,13 +183,16 @@ const pg::Sql<Account()> own_account{"account.own", R"sql(
   from users where id = app.actor())sql"};
 
 void mount(api::Api& api) {
-  api.post("/accounts", create,
-           {.id = "account.create",
-            .summary = "Register",
-            .allow = api::Access::anonymous,
-            .location = "/me",
-            .problems = "contains_email,email_taken,registration_closed,too_common,too_short",
-            .rate = api::Rate::registration});
+  api.post(
+      "/accounts", create,
+      {.id = "account.create",
+       .summary = "Register",
+       .description = "Where the server sends mails, one can log in once the address is confirmed by the mail that "
+                      "goes there. The answer is the same when somebody has the address, whom the mail then tells.",
+       .allow = api::Access::anonymous,
+       .location = "/me",
+       .problems = "contains_email,email_taken,registration_closed,too_common,too_short",
+       .rate = api::Rate::registration});
   api.post("/sessions", login,
            {.id = "session.create",
             .summary = "Log in",

@@ -37,6 +37,10 @@ std::string field_code(const Reply& reply) { return text_of(reply.json().at("err
 Reply log_in(Client& client, std::string_view email, std::string_view password, std::string_view more = "") {
   return client.post("/sessions", fmt::format(R"({{"email":"{}","password":"{}"{}}})", email, password, more));
 }
+Reply register_as(Client& client, std::string_view email, std::string_view password = Stack::password) {
+  return client.post("/accounts", fmt::format(R"({{"email":"{}","password":"{}","first_name":"A","last_name":"B"}})",
+                                              email, password));
+}
 Reply ask_for_reset(Client& client, std::string_view email) {
   return client.post("/password-resets", fmt::format(R"({{"email":"{}"}})", email));
 }
@@ -202,9 +206,11 @@ TEST(AMailedLink, ArrivesByRealMailAndWorksOnce) {
     config.mail.require_tls = false;
     config.mail.deliver = true;
   });
-  stack.person("ada");
   auto anyone = stack.client();
+  EXPECT_EQ(register_as(anyone, "ada@example.org").status, 201u);
+  EXPECT_EQ(log_in(anyone, "ada@example.org", Stack::password).status, 401u);
   EXPECT_EQ(verify(anyone, token_of(smtp.mail_for("ada@example.org"))).status, 204u);
+  EXPECT_EQ(log_in(anyone, "ada@example.org", Stack::password).status, 201u);
   EXPECT_EQ(ask_for_reset(anyone, "nobody@example.org").status, 204u);
   EXPECT_EQ(ask_for_reset(anyone, "Ada@Example.org").status, 204u);
   const auto token = token_of(smtp.mail_for("ada@example.org"));
@@ -212,6 +218,77 @@ TEST(AMailedLink, ArrivesByRealMailAndWorksOnce) {
   EXPECT_EQ(reset(anyone, token).status, 422u);
   EXPECT_THAT(smtp.mail_for("ada@example.org"), HasSubstr("password of your account was reset"));
   EXPECT_EQ(log_in(anyone, "ada@example.org", new_password).status, 201u);
+}
+
+// -- registering where mails go out
+
+class ARegistration : public testing::Test {
+ protected:
+  std::string count(std::string_view what) { return database.value(fmt::format("select count(*) from {}", what)); }
+  // All of a reply that may not tell one from another.
+  static std::string shape(const Reply& reply) {
+    auto object = reply.json().as_object();
+    EXPECT_EQ(object.at("created_at"), object.at("updated_at"));
+    for (const auto* differs : {"id", "email", "created_at", "updated_at"}) object.at(differs) = nullptr;
+    std::string text = fmt::format("{} {}", reply.status, boost::json::serialize(object));
+    for (const auto& [name, value] : reply.headers)
+      if (name != "date" && name != "x-request-id" && name != "ratelimit") text += fmt::format("\n{}: {}", name, value);
+    return text;
+  }
+
+  const Stack stack{[](Config& config) { config.mail.url = "smtp://127.0.0.1:1"; }};
+  support::Database database = stack.database();
+  Client anyone = stack.client();
+};
+
+TEST_F(ARegistration, DoesNotTellWhetherAnAddressHasAnAccount) {
+  const auto first = register_as(anyone, "ada@example.org");
+  EXPECT_EQ(first.status, 201u);
+  const auto token = token_of(last_mail(database, "ada@example.org"));
+  const auto again = register_as(anyone, "ADA@example.org", new_password);
+  EXPECT_EQ(shape(again), shape(first));
+  EXPECT_EQ(text_of(again, "email"), "ada@example.org");
+  EXPECT_EQ(count("users"), "1");
+  const auto mail = last_mail(database, "ada@example.org");
+  EXPECT_THAT(mail, HasSubstr("has an account already"));
+  EXPECT_EQ(token_of(mail), "");
+
+  const auto refused = log_in(anyone, "ada@example.org", Stack::password);
+  EXPECT_EQ(refused.status, 401u);
+  for (const auto* email : {"ada@example.org", "nobody@example.org"})
+    EXPECT_EQ(essence(log_in(anyone, email, new_password)), essence(refused)) << email;
+  EXPECT_EQ(verify(anyone, token).status, 204u);
+  EXPECT_EQ(log_in(anyone, "ada@example.org", Stack::password).status, 201u);
+  EXPECT_EQ(log_in(anyone, "ada@example.org", new_password).status, 401u);
+
+  EXPECT_EQ(shape(register_as(anyone, "ada@example.org")), shape(first));
+  EXPECT_EQ(count("audit_logs where metadata->>'event' = 'registration_refused'"), "2");
+  database.run("update users set status = 'suspended'; delete from app.mails");
+  EXPECT_EQ(shape(register_as(anyone, "ada@example.org")), shape(first));
+  EXPECT_EQ(count("app.mails"), "0");
+}
+
+TEST_F(ARegistration, IsConfirmedByANewPasswordToo) {
+  register_as(anyone, "ada@example.org");
+  EXPECT_EQ(ask_for_reset(anyone, "ada@example.org").status, 204u);
+  EXPECT_EQ(reset(anyone, token_of(last_mail(database, "ada@example.org"))).status, 204u);
+  EXPECT_EQ(log_in(anyone, "ada@example.org", new_password).status, 201u);
+}
+
+TEST_F(ARegistration, OfOneAddressByManyAtOnceMakesOneAccount) {
+  constexpr unsigned many = 8;
+  std::latch start(many);
+  std::array<unsigned, many> status{};
+  std::vector<std::thread> threads;
+  for (unsigned i = 0; i < many; ++i)
+    threads.emplace_back([&, i] {
+      auto client = stack.client();
+      start.arrive_and_wait();
+      status[i] = register_as(client, "ada@example.org").status;
+    });
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(std::count(status.begin(), status.end(), 201u), many);
+  EXPECT_EQ(count("users"), "1");
 }
 
 // -- changes that need the password again

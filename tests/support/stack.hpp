@@ -124,7 +124,7 @@ class Stack {
   }
 
   Client client() const { return Client(server_->port(), *contract_); }
-  // A new account, logged in. It must not outlive the stack.
+  // A new account, logged in, whose address counts as confirmed where it must be. It must not outlive the stack.
   std::unique_ptr<Client> person(std::string_view name) const;
   // One that is logged in already.
   std::unique_ptr<Client> with_token(std::string token) const;
@@ -147,6 +147,7 @@ class Stack {
   std::shared_ptr<Sandbox> sandbox_;
   std::unique_ptr<server::Server> server_;
   std::unique_ptr<Contract> contract_;
+  bool mails_ = false;
 };
 
 // A member of a reply's JSON object as text: strings bare, everything else as JSON.
