@@ -577,7 +577,7 @@ def run(options, scratch):
 
 
 def run_timing(scratch):
-    with Cairn(scratch / "data", scratch / "cairn.log", *timing.UNLIMITED) as cairn:
+    with Cairn(scratch / "data", scratch / "cairn.log", *timing.SETTINGS) as cairn:
         report = {"machine": machine(), "samples": timing.SAMPLES, **timing.measure(cairn, DATABASE, say)}
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / "timing.json").write_text(json.dumps(report, indent=1) + "\n")
