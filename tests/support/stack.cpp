@@ -219,8 +219,10 @@ bool Client::exchange(const std::string& request, bool has_body, Reply& reply) {
     address.sin_family = AF_INET;
     address.sin_port = htons(port_);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (connect(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
-      throw std::runtime_error("the server cannot be reached");
+    if (connect(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+      disconnect();
+      throw Unreachable("the server cannot be reached");
+    }
   }
   // A server that refuses a large body early stops reading it: its answer counts, not our failure to send the rest.
   for (std::size_t sent = 0; sent < request.size();) {
@@ -288,9 +290,9 @@ Reply Client::send(std::string_view method, std::string_view path, std::string_v
   request += body;
 
   Reply reply;
-  const bool kept_alive = socket_ >= 0;
+  const bool again = socket_ >= 0 && sends_again;
   // A kept-alive connection may have ended meanwhile (RFC 9112 section 9.3.1).
-  if (!exchange(request, method != "HEAD", reply) && !(kept_alive && exchange(request, method != "HEAD", reply)))
+  if (!exchange(request, method != "HEAD", reply) && !(again && exchange(request, method != "HEAD", reply)))
     throw std::runtime_error("no reply to " + std::string(method) + " " + target);
   const auto problem = contract_.problem(method, target, reply);
   EXPECT_EQ(problem, "");

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -75,6 +76,12 @@ class FrozenRedis {
   int pid_ = 0;
 };
 
+// Nobody listens: a request was not sent.
+class Unreachable : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
 // A blocking HTTP/1.1 client (of a stream of events it reads the first) with one kept-alive connection to 127.0.0.1.
 // Every reply is held against the contract: one that the server's own description does not have fails the test that is
 // running.
@@ -85,7 +92,8 @@ class Client {
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
-  std::string token;  // sent as a bearer token when set
+  std::string token;        // sent as a bearer token when set
+  bool sends_again = true;  // on a new connection, when a kept-alive one turns out to have ended
   // `path` is below /api/v1 when it does not start with "//" (then the rest is sent as it is). `extra` are whole header
   // lines. A body is sent as application/json unless `extra` says otherwise.
   Reply send(std::string_view method, std::string_view path, std::string_view body = {},
