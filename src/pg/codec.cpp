@@ -119,6 +119,24 @@ std::string_view ArrayReader::next() {
   return element;
 }
 
+// The number of fields, and of each its type's OID, its length (-1: null) and its bytes (record_send).
+RecordReader::RecordReader(Field record, std::size_t size) : rest_(wire::bytes(record)) {
+  if (rest_.size() < 4 || static_cast<std::size_t>(get<std::int32_t>(rest_)) != size)
+    throw BadField("a record of another size");
+  rest_.remove_prefix(4);
+}
+
+Field RecordReader::next() {
+  if (rest_.size() < 8) throw BadField("a cut-off record");
+  const auto length = get<std::int32_t>(rest_.substr(4));
+  rest_.remove_prefix(8);
+  if (length < 0) return {};
+  if (static_cast<std::size_t>(length) > rest_.size()) throw BadField("a cut-off record");
+  const Field field(rest_.substr(0, static_cast<std::size_t>(length)));
+  rest_.remove_prefix(field.bytes().size());
+  return field;
+}
+
 }  // namespace wire
 
 Uuid Codec<Uuid>::decode(Field field) {

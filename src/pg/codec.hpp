@@ -78,6 +78,16 @@ class ArrayReader {
   std::size_t size_ = 0;
 };
 
+// The fields of a record of so many. Throws BadField when there are not as many.
+class RecordReader {
+ public:
+  RecordReader(Field record, std::size_t size);
+  Field next();
+
+ private:
+  std::string_view rest_;
+};
+
 }  // namespace wire
 
 template<class T>

@@ -254,6 +254,24 @@ TEST(Codec, RefusesCutOffArraysAndNullsInThem) {
 }
 
 // Every string of bytes is either a value that encodes again or refused.
+TEST(Codec, RefusesCutOffRecords) {
+  const auto bytes = [](std::initializer_list<std::int32_t> numbers) {
+    std::string out;
+    for (const auto number : numbers) wire::put(out, number);
+    return out;
+  };
+  const auto whole = bytes({2, 23, 4, 7, 23, -1});
+  wire::RecordReader reader(Field(whole), 2);
+  EXPECT_EQ(Codec<std::int32_t>::decode(reader.next()), 7);
+  EXPECT_TRUE(reader.next().null());
+  EXPECT_THROW(reader.next(), BadField);
+  EXPECT_THROW(wire::RecordReader(Field(whole), 3), BadField);
+  EXPECT_THROW(wire::RecordReader(Field(), 0), BadField);
+  const auto cut = bytes({1, 23, 8, 7});
+  wire::RecordReader other(Field(cut), 1);
+  EXPECT_THROW(other.next(), BadField);
+}
+
 TEST(Codec, SurvivesAnyBytes) {
   std::mt19937 random(7);
   int decoded = 0;

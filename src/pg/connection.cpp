@@ -232,7 +232,7 @@ bool Connection::write(Command& command) {
   auto& slot = prepared(statement);
   command.generation = slot.generation;
   const auto name = slot.generation == 0 ? statement.name() : fmt::format("{}#{}", statement.name(), slot.generation);
-  if (command.prepare) return PQsendPrepare(handle_.get(), name.c_str(), statement.text().c_str(), 0, nullptr) == 1;
+  if (command.prepare) return PQsendPrepare(handle_.get(), name.c_str(), statement.query().c_str(), 0, nullptr) == 1;
 
   std::array<const char*, max_params> values;
   std::array<int, max_params> lengths, formats;

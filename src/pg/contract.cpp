@@ -27,7 +27,9 @@ class Server {
 
   // The statement's description; nullopt text in `error` when the server refuses it.
   Result describe(const Statement& statement, std::string& error) {
-    const Result prepared(PQprepare(connection_, "", statement.text().c_str(), 0, nullptr));
+    Result prepared(PQprepare(connection_, "", statement.query().c_str(), 0, nullptr));
+    if (statement.packed() && PQresultStatus(prepared.get()) == PGRES_COMMAND_OK)
+      prepared = Result(PQprepare(connection_, "", statement.text().c_str(), 0, nullptr));
     if (PQresultStatus(prepared.get()) != PGRES_COMMAND_OK) {
       error = PQresultErrorMessage(prepared.get());
       return {};
@@ -108,6 +110,8 @@ void compare(Server& server, const Statement& statement, std::vector<std::string
       continue;
     }
     wanted[at] = true;
+    if (statement.packed() && at != static_cast<std::size_t>(&column - expected.data()))
+      differ(fmt::format("column {}: not where its member is, and packed columns have no names", column.name));
     if (auto text = difference(column.type, server.type(PQftype(described.get(), static_cast<int>(at)))); !text.empty())
       differ(fmt::format("column {}: {}", described.column_name(at), text));
   }

@@ -69,6 +69,8 @@ TEST_F(Contract, FindsEveryKindOfDifference) {
   const Sql<Card()> missing{"contract.missing", "select id, name, mood from cards"};
   const Sql<Card()> extra{"contract.extra", "select id, name, mood, due, list from cards"};
   const Sql<Card()> refused{"contract.refused", "select nothing from nowhere"};
+  const Sql<Card()> packed{"contract.packed", "select id, mood, name, due from cards", Reply::packed};
+  const Sql<Card()> fits{"contract.fits", "select id, name, mood, due from cards", Reply::packed};
   const Sql<void(std::int64_t)> narrow{"contract.narrow", "update cards set list = $1"};
   const auto found = differences();
   EXPECT_THAT(found, Contains(AllOf(HasSubstr("contract.param: parameter $1"), HasSubstr("uuid"))));
@@ -77,6 +79,8 @@ TEST_F(Contract, FindsEveryKindOfDifference) {
   EXPECT_THAT(found, Contains("contract.extra: column list: no member takes it"));
   EXPECT_THAT(found, Contains(AllOf(HasSubstr("contract.refused:"), HasSubstr("nowhere"))));
   EXPECT_THAT(found, Contains(HasSubstr("contract.narrow: parameter $1")));
+  EXPECT_THAT(found, Contains(HasSubstr("contract.packed: column name: not where its member is")));
+  EXPECT_THAT(found, Not(Contains(HasSubstr("contract.fits"))));
 }
 
 TEST_F(Contract, ComparesTheLabelsOfEnums) {

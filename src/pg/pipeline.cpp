@@ -12,6 +12,9 @@ bool failed(const Command& command) {
   const auto status = PQresultStatus(command.result.get());
   return status == PGRES_FATAL_ERROR || status == PGRES_PIPELINE_ABORTED;
 }
+bool any_failed(const Segment& segment) {
+  return segment.sync_failure || std::ranges::any_of(segment.commands, failed);
+}
 
 }  // namespace
 
@@ -52,6 +55,9 @@ bool Pipeline::feed(Result result) {
     if (!front.commands[front.answered_].result) return false;
     if (++front.answered_ < front.commands.size()) return true;
     if (front.ending == Segment::Ending::flush) {
+      finish_front();
+    } else if (front.ending == Segment::Ending::joined && front.reads && !any_failed(front)) {
+      ++early_;
       finish_front();
     } else if (front.ending == Segment::Ending::joined) {
       joined_.push_back(std::move(written_.front()));
@@ -96,9 +102,8 @@ void Pipeline::finish_group() {
   if (written_.front()->shares) --groups_;
   joined_.push_back(std::move(written_.front()));
   written_.pop_front();
-  const bool again = joined_.size() > 1 && std::ranges::any_of(joined_, [](const SegmentPtr& segment) {
-                       return segment->sync_failure || std::ranges::any_of(segment->commands, failed);
-                     });
+  const bool again = joined_.size() + std::exchange(early_, 0) > 1 &&
+                     std::ranges::any_of(joined_, [](const SegmentPtr& segment) { return any_failed(*segment); });
   for (auto& segment : joined_) {
     if (segment->state != Segment::State::abandoned) {
       segment->state = Segment::State::done;
@@ -142,7 +147,7 @@ std::vector<SegmentPtr> Pipeline::clear() {
   joined_.clear();
   written_.clear();
   waiting_.clear();
-  groups_ = 0;
+  groups_ = early_ = 0;
   for (const auto& segment : lost) segment->state = Segment::State::abandoned;
   return lost;
 }

@@ -32,7 +32,8 @@ struct Command {
 // segments, which ended in a flush, left open.
 // Segments that share begin with the same statement and are put into one transaction: all but the last are `joined` to
 // the sync of that one. When anything in such a group fails, nothing of it has happened, and each is sent `again`,
-// alone.
+// alone. Reads that were answered before that have their answer already: they are done as soon as they are answered, so
+// that their replies go out while the server works on the rest of the group.
 class Segment : public Parked {
  public:
   enum class State { waiting, written, reading, done, abandoned };
@@ -46,7 +47,7 @@ class Segment : public Parked {
   Clock::time_point deadline;
   State state = State::waiting;
   Result sync_failure;  // the commit itself failed: a deferred constraint
-  bool shares = false;
+  bool shares = false, reads = false;
   bool again = false;
 
   // As it was before it was sent, to be sent by itself.
@@ -98,7 +99,7 @@ class Pipeline {
   std::deque<SegmentPtr> waiting_, written_;
   std::vector<SegmentPtr> joined_;  // answered but for the sync
   std::vector<SegmentPtr> finished_;
-  std::size_t groups_ = 0;
+  std::size_t groups_ = 0, early_ = 0;  // early: reads of the group at the front that are done
 };
 
 }  // namespace cairn::pg

@@ -95,11 +95,12 @@ TEST(Pipeline, EndsASegmentWithoutSyncAfterItsLastCommand) {
 
 // A group of as many as there are numbers, with the server's answer to all but the sync; a negative number is a
 // failure, and what follows it is not run.
-std::vector<SegmentPtr> answered_group(Pipeline& pipeline, const std::vector<int>& numbers) {
+std::vector<SegmentPtr> answered_group(Pipeline& pipeline, const std::vector<int>& numbers, bool reads = false) {
   std::vector<SegmentPtr> group;
   for (std::size_t i = 0; i < numbers.size(); ++i) {
     auto made = segment(1, i + 1 < numbers.size() ? Ending::joined : Ending::sync);
     made->shares = true;
+    made->reads = reads;
     group.push_back(written(pipeline, std::move(made)));
   }
   bool failed = false;
@@ -153,6 +154,25 @@ TEST(Pipeline, WantsAWholeGroupAgainWhenAnyOfItFails) {
   EXPECT_TRUE(pipeline.feed({}));
   EXPECT_TRUE(pipeline.feed(sync_reply()));
   EXPECT_TRUE(group[0]->again && group[1]->again);
+}
+
+TEST(Pipeline, AnswersReadsBeforeTheirGroupEnds) {
+  for (const auto& numbers : {std::vector{1, 2, 3}, std::vector{1, -2, 3}, std::vector{1, 2, -3}}) {
+    Pipeline pipeline;
+    const auto group = answered_group(pipeline, numbers, true);
+    std::size_t fine = 0;
+    while (fine < 2 && numbers[fine] > 0) ++fine;
+    const auto early = pipeline.take_finished();
+    EXPECT_EQ(early.size(), fine);
+    EXPECT_EQ(pipeline.in_flight(), group.size() - fine);
+    EXPECT_TRUE(pipeline.feed(sync_reply()));
+    EXPECT_EQ(pipeline.take_finished().size(), group.size() - fine);
+    EXPECT_EQ(pipeline.groups(), 0U);
+    for (std::size_t i = 0; i < group.size(); ++i) {
+      EXPECT_EQ(group[i]->state, State::done);
+      EXPECT_EQ(group[i]->again, i >= fine && numbers != std::vector({1, 2, 3})) << i;
+    }
+  }
 }
 
 TEST(Pipeline, LosesAGroupWholeWhenCleared) {

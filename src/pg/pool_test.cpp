@@ -91,6 +91,29 @@ TEST_F(PoolOnServer, MatchesColumnsToMembersByName) {
   with_pool(settings(), body);
 }
 
+TEST_F(PoolOnServer, ReadsAPackedRowByTheOrderOfItsMembers) {
+  static const Sql<Thing()> packed{"test.packed", "select 7::bigint as id, 'x'::text as name, null::bigint as parent",
+                                   Reply::packed};
+  static const Sql<Thing()> none{"test.packed_none", "select id, name, parent from things where id < 0", Reply::packed};
+  static const Sql<Thing()> fewer{"test.packed_fewer", "select 7::bigint as id, 'x'::text as name", Reply::packed};
+  static const Sql<Thing()> narrow{"test.packed_narrow", "select 7 as id, 'x'::text as name, 2::bigint as parent",
+                                   Reply::packed};
+  const auto body = [](Pool& pool) -> async<> {
+    auto tx = pool.read();
+    const auto seven = co_await tx.one(packed);
+    EXPECT_EQ(seven.id, 7);
+    EXPECT_EQ(seven.name, "x");
+    EXPECT_EQ(seven.parent, std::nullopt);
+    const auto nothing = co_await tx.maybe(none);
+    EXPECT_FALSE(nothing);
+    const auto size = co_await problem_of(tx.one(fewer));
+    EXPECT_THAT(size.cause, HasSubstr("test.packed_fewer"));
+    const auto type = co_await problem_of(tx.one(narrow));
+    EXPECT_THAT(type.cause, HasSubstr("test.packed_narrow, column id"));
+  };
+  with_pool(settings(), body);
+}
+
 TEST_F(PoolOnServer, NamesTheStatementAndTheColumnThatDoNotFit) {
   static const Sql<Thing()> missing{"test.missing", "select 1::bigint as id, 'x'::text as name"};
   static const Sql<Thing()> extra{"test.extra",

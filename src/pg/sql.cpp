@@ -24,11 +24,13 @@ Registry& registry() {
 
 }  // namespace
 
-Statement::Statement(std::string name, std::string text, std::size_t placeholders, Expectations expectations)
+Statement::Statement(std::string name, std::string text, std::size_t placeholders, Expectations expectations,
+                     Reply reply)
     : name_(std::move(name)),
       text_(std::move(text)),
       placeholders_(placeholders),
-      expectations_(std::move(expectations)) {
+      expectations_(std::move(expectations)),
+      reply_(reply) {
   auto& all = registry();
   const std::lock_guard lock(all.mutex);
   if (!all.names.insert(name_).second) throw std::logic_error("two statements are called " + name_);
@@ -42,6 +44,8 @@ Statement::~Statement() {
   all.statements[index_] = nullptr;
   all.names.erase(name_);
 }
+
+std::string Statement::query() const { return packed() ? "select packed from (" + text_ + ") as packed" : text_; }
 
 std::vector<const Statement*> statements() {
   auto& all = registry();

@@ -25,6 +25,11 @@ struct Column {
   SqlType type;
 };
 
+// How rows come back. PostgreSQL describes every column in every reply, half a kilobyte for a task; of a packed row it
+// describes one column, a record. Pays for statements of one row and many columns, which list them in the order of the
+// row type's members.
+enum class Reply { columns, packed };
+
 // A named statement with a constant text. The name is the prepared statement's name, the metric label and the log key;
 // it is unique in the process (std::logic_error when it is not). Constant after construction; any thread may use it.
 class Statement {
@@ -35,13 +40,16 @@ class Statement {
     std::function<std::vector<Column>()> columns;
   };
 
-  Statement(std::string name, std::string text, std::size_t placeholders, Expectations expectations);
+  Statement(std::string name, std::string text, std::size_t placeholders, Expectations expectations,
+            Reply reply = Reply::columns);
   Statement(const Statement&) = delete;
   Statement& operator=(const Statement&) = delete;
   ~Statement();
 
   const std::string& name() const { return name_; }
   const std::string& text() const { return text_; }
+  std::string query() const;  // what is prepared: the text, or around it what packs its rows
+  bool packed() const { return reply_ == Reply::packed; }
   std::size_t index() const { return index_; }  // dense: the slot in per-connection and per-statement tables
   std::size_t placeholders() const { return placeholders_; }
   const Expectations& expectations() const { return expectations_; }
@@ -55,6 +63,7 @@ class Statement {
   std::string name_, text_;
   std::size_t index_, placeholders_;
   Expectations expectations_;
+  Reply reply_;
   mutable std::once_flag ordered_;
   mutable std::vector<std::uint8_t> order_;
 };
@@ -107,8 +116,8 @@ class Sql;
 template<class Row, class... Params>
 class Sql<Row(Params...)> : public Statement {
  public:
-  Sql(const char* name, SqlText<(placeholders_of<Params> + ... + 0)> text)
-      : Statement(name, text.str(), (placeholders_of<Params> + ... + 0), {&params, &columns_of<Row>}) {}
+  Sql(const char* name, SqlText<(placeholders_of<Params> + ... + 0)> text, Reply reply = Reply::columns)
+      : Statement(name, text.str(), (placeholders_of<Params> + ... + 0), {&params, &columns_of<Row>}, reply) {}
 
  private:
   static std::vector<SqlType> params() {
@@ -135,19 +144,27 @@ template<class Row>
 inline constexpr auto names = member_names<Row>(Members<Row>{});
 
 template<class Value>
-Value decode(const Statement& statement, const Result& result, std::size_t row, std::size_t column) {
+Value decode(const Statement& statement, std::string_view column, Field field) {
   try {
-    return Codec<Value>::decode(result.field(row, column));
-  } catch (const BadField& error) { statement.mismatch(result.column_name(column), error.what()); }
+    return Codec<Value>::decode(field);
+  } catch (const BadField& error) { statement.mismatch(column, error.what()); }
 }
 
-template<DescribedRow Row, template<class...> class List, class... Member>
-void decode_members(Row& into, const Statement& statement, const Result& result, std::size_t row,
-                    std::span<const std::uint8_t> order, List<Member...>) {
-  std::size_t index = 0;
+// `next` gives the members' fields one after another.
+template<DescribedRow Row, class Next, template<class...> class List, class... Member>
+void decode_members(Row& into, const Statement& statement, Next next, List<Member...>) {
   ((into.*Member::pointer =
-        decode<std::remove_cvref_t<decltype(into.*Member::pointer)>>(statement, result, row, order[index++])),
+        decode<std::remove_cvref_t<decltype(into.*Member::pointer)>>(statement, Member::name, next())),
    ...);
+}
+
+template<DescribedRow Row>
+void decode_packed(Row& into, const Statement& statement, Field record) {
+  try {
+    wire::RecordReader reader(record, names<Row>.size());
+    decode_members(
+        into, statement, [&reader] { return reader.next(); }, Members<Row>{});
+  } catch (const BadField& error) { statement.mismatch("*", error.what()); }
 }
 
 }  // namespace detail
@@ -174,13 +191,21 @@ std::vector<Row> read_rows(const Statement& statement, const Result& result) {
   if constexpr (DescribedRow<Row>) {
     static_assert(!std::is_aggregate_v<Row> || std::is_trivially_destructible_v<Row>,
                   "start the struct with `X() = default;` (docs/adr/0006-await-rule.md)");
+    if (statement.packed()) {
+      for (std::size_t row = 0; row < result.rows(); ++row)
+        detail::decode_packed(rows.emplace_back(), statement, result.field(row, 0));
+      return rows;
+    }
     const auto order = statement.order(result, detail::names<Row>);
-    for (std::size_t row = 0; row < result.rows(); ++row)
-      detail::decode_members(rows.emplace_back(), statement, result, row, order, detail::Members<Row>{});
+    for (std::size_t row = 0; row < result.rows(); ++row) {
+      auto column = order.begin();
+      const auto next = [&] { return result.field(row, *column++); };
+      detail::decode_members(rows.emplace_back(), statement, next, detail::Members<Row>{});
+    }
   } else {
     if (result.columns() != 1) statement.mismatch("*", "one column expected");
     for (std::size_t row = 0; row < result.rows(); ++row)
-      rows.push_back(detail::decode<Row>(statement, result, row, 0));
+      rows.push_back(detail::decode<Row>(statement, result.column_name(0), result.field(row, 0)));
   }
   return rows;
 }

@@ -36,6 +36,7 @@ async<Result> ReadTx::fetch(const Statement& statement, Params params) {
   if (prelude_.statement != nullptr) segment->commands.emplace_back(*prelude_.statement, prelude_.params);
   segment->commands.emplace_back(statement, std::move(params));
   segment->shares = prelude_.checked;
+  segment->reads = true;
   co_await pool_->read(segment);
   co_return answer(*segment, prelude_.statement != nullptr ? &prelude_ : nullptr);
 }

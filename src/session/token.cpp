@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::array<std::string_view, 3> prefixes{"cairn_s_", "cairn_r_", "cairn_t_"};  // in the order of Use
 constexpr std::size_t id_bytes = 16, token_bytes = id_bytes + 32, token_characters = 64;
+constexpr std::size_t head_bytes = 18, head_characters = 24;  // where the id ends in both
 
 std::string_view prefix_of(Use use) { return prefixes[static_cast<std::size_t>(use)]; }
 const unsigned char* bytes(std::string_view text) { return reinterpret_cast<const unsigned char*>(text.data()); }
@@ -61,13 +62,14 @@ Token Token::derive(Use use, const Token& from, const Hash& salt) {
 std::optional<Token> Token::parse(std::string_view text) {
   const auto prefix = std::ranges::find_if(prefixes, [&](std::string_view known) { return text.starts_with(known); });
   if (prefix == prefixes.end() || text.size() != prefix->size() + token_characters) return std::nullopt;
-  std::array<unsigned char, token_bytes> raw;
+  std::array<unsigned char, head_bytes> raw;
   std::size_t length = 0;
-  const auto code = text.substr(prefix->size());
+  const auto code = text.substr(prefix->size(), head_characters);
   if (sodium_base642bin(raw.data(), raw.size(), code.data(), code.size(), nullptr, &length, nullptr,
                         sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0 ||
       length != raw.size())
     return std::nullopt;
+  // The rest is looked at by whoever looks the hash up.
   Token token;
   token.use = static_cast<Use>(prefix - prefixes.begin());
   token.text = text;
