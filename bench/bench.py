@@ -21,6 +21,7 @@ import tempfile
 import time
 import uuid
 
+import scale
 import timing
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -543,6 +544,7 @@ def arguments():
     parser.add_argument("--only", action="append", choices=[*names, "import", "start"], help="one part; repeatable")
     parser.add_argument("--peers", type=pathlib.Path, help="directory with peers/fastify (default ../shared/bench)")
     parser.add_argument("--timing", action="store_true", help="only whether the time of answers tells of accounts")
+    parser.add_argument("--scale", action="store_true", help="only whether reading the record slows down as it grows")
     parser.add_argument("--keep", action="store_true", help="keep the data directory and say where it is")
     options = parser.parse_args()
     options.tasks = options.tasks or (100_000 if options.quick else 1_000_000)
@@ -583,6 +585,20 @@ def run_timing(scratch):
     (RESULTS / "timing.json").write_text(json.dumps(report, indent=1) + "\n")
 
 
+def run_scale(scratch):
+    with Cairn(scratch / "data", scratch / "cairn.log") as cairn:
+        say("Loading")
+        load(cairn, 10_000)
+        make_sessions(cairn, scratch / "tokens")
+        cairn.psql(DATABASE, "-c", "SET app.system = 'bench'", "-c", "UPDATE user_organizations SET role = 'admin' "
+                   "WHERE role <> 'owner' AND user_id IN (SELECT user_id FROM app.sessions)")
+        tokens = dict(line.split() for line in (scratch / "tokens").read_text().splitlines())
+        report = {"machine": machine(), **scale.measure(cairn, DATABASE, {int(n): token for n, token in tokens.items()},
+                                                        uuid_of, say)}
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / "scale.json").write_text(json.dumps(report, indent=1) + "\n")
+
+
 def main():
     options = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -591,6 +607,8 @@ def main():
     try:
         if options.timing:
             return run_timing(scratch)
+        if options.scale:
+            return run_scale(scratch)
         cases, report = run(options, scratch)
     finally:
         if options.keep:
