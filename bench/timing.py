@@ -10,7 +10,7 @@ ACCOUNTS = 8   # of each kind
 KINDS = ("known", "unknown", "suspended", "unverified")
 PASSWORD = "correct horse battery staple"
 # Without limits, and with mails, which are queued only: else an address that is taken is no secret (ADR 13).
-SETTINGS = [word for limit in ("login", "mail", "account", "registration") for word in (f"--limits-{limit}", "0")] + [
+SETTINGS = [word for limit in ("login", "mail", "account", "register") for word in (f"--limits-{limit}", "0")] + [
     "--mail-url", "smtp://127.0.0.1:9", "--mail-from", "cairn@example.org", "--mail-deliver", "false"]
 
 
