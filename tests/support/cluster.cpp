@@ -91,6 +91,7 @@ class Directory {
 }  // namespace
 
 void Cluster::run(const std::function<void(Cluster&)>& story) {
+  signal(SIGPIPE, SIG_IGN);  // hiredis writes to a Redis that was killed
   const Directory directory;
   embedded::Options options;
   options.data_dir = directory.path / "data";
