@@ -73,7 +73,7 @@ std::size_t fit(std::string_view pattern, std::string_view path) {
 }
 
 // What any request may be answered with, whatever it is for: by the protocol or because the server is unwell.
-constexpr std::array protocol = {405u, 408u, 411u, 413u, 414u, 417u, 431u, 501u, 503u, 505u};
+constexpr std::array protocol = {405u, 408u, 411u, 413u, 414u, 417u, 431u, 501u, 503u, 504u, 505u};
 
 }  // namespace
 
