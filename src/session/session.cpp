@@ -284,6 +284,7 @@ const pg::Sql<void(Hash, std::string, std::string)> record_denial{"session.recor
   select app.record_denial($1, $2, $3))sql"};
 
 struct Caches {
+  KnownTokens tokens;
   Cache sessions;
   ApiTokens api_tokens;
   std::map<std::pair<Uuid, const api::Endpoint*>, std::chrono::steady_clock::time_point> denials;
@@ -305,8 +306,13 @@ async<> refused(Caches& caches, api::Call& call, const Problem& problem) {
 }
 
 async<api::Identity> authenticated(Caches& caches, api::Call& call, std::string_view text, bool anew) {
-  const auto token = Token::parse(text);
-  if (!token || token->use == Use::refresh) refuse_token();
+  auto token = caches.tokens.find(text);
+  const bool known = token != nullptr;
+  if (!known) {
+    auto parsed = Token::parse(text);
+    if (!parsed || parsed->use == Use::refresh) refuse_token();
+    token = std::make_shared<const Token>(std::move(*parsed));
+  }
   api::Identity identity;
   if (token->use == Use::api) {
     identity = co_await caches.api_tokens.authenticate(call, *token, anew);
@@ -321,6 +327,7 @@ async<api::Identity> authenticated(Caches& caches, api::Call& call, std::string_
                                                  : "This is for administrators and managers of the server.");
     identity = identify(call, *token, *access);
   }
+  if (!known) caches.tokens.add(std::move(token));
   co_return identity;
 }
 

@@ -78,4 +78,23 @@ std::optional<Token> Token::parse(std::string_view text) {
   return token;
 }
 
+KnownTokens::Hasher::Hasher() { randombytes_buf(secret.data(), secret.size()); }
+std::size_t KnownTokens::Hasher::operator()(std::string_view text) const noexcept {
+  static_assert(crypto_shorthash_KEYBYTES == sizeof secret && crypto_shorthash_BYTES == sizeof(std::size_t));
+  std::size_t hash = 0;
+  crypto_shorthash(reinterpret_cast<unsigned char*>(&hash), bytes(text), text.size(), secret.data());
+  return hash;
+}
+
+std::shared_ptr<const Token> KnownTokens::find(std::string_view text) const {
+  const auto found = tokens_.find(text);
+  return found == tokens_.end() ? nullptr : found->second;
+}
+
+void KnownTokens::add(std::shared_ptr<const Token> token) {
+  if (tokens_.size() >= capacity) tokens_.clear();
+  const std::string_view text = token->text;
+  tokens_.try_emplace(text, std::move(token));
+}
+
 }  // namespace cairn::session
