@@ -1,5 +1,7 @@
 #include "api/recall.hpp"
 
+#include <sodium.h>
+
 #include <array>
 #include <charconv>
 #include <cstdint>
@@ -46,6 +48,17 @@ bool could_be_seen(std::string_view text) {
   text.remove_prefix(1);
   const auto until = take_number(text);
   return until && *until < most / 16 && text.empty();
+}
+
+std::string params_hash(std::initializer_list<std::string_view> params) {
+  std::string text;
+  for (const auto param : params) text.append(std::to_string(param.size())).append(":").append(param);
+  std::array<unsigned char, crypto_hash_sha256_BYTES> hash;
+  crypto_hash_sha256(hash.data(), reinterpret_cast<const unsigned char*>(text.data()), text.size());
+  std::string hex(hash.size() * 2 + 1, '\0');
+  sodium_bin2hex(hex.data(), hex.size(), hash.data(), hash.size());
+  hex.pop_back();
+  return hex;
 }
 
 async<Recalled> recall(Core& core, std::string key) {

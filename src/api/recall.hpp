@@ -2,6 +2,7 @@
 // Answers that Redis remembers. None is given before PostgreSQL has said, in the statement that authorises the request,
 // that it still holds: see app.still_holds() in db/migrations/0027_caches.sql and docs/adr/0011.
 #include <chrono>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -23,22 +24,32 @@ async<> remember(Core& core, std::string key, std::string_view seen, std::string
 // Redis may hold anything: only what could be a `seen` goes to PostgreSQL.
 bool could_be_seen(std::string_view text);
 
+// The hash of whatever an answer depends on besides what app.still_holds() looks at, for the key api_cache.
+std::string params_hash(std::initializer_list<std::string_view> params);
+// The remembered answer, if it is one.
+template<class T>
+std::optional<T> content_of(const Recalled& known) {
+  T value;
+  if (known.seen.empty()) return std::nullopt;
+  json::Decoder decoder;
+  try {
+    json::decode(decoder, json::parse(known.content), value);
+  } catch (const Problem&) { return std::nullopt; }
+  if (!decoder.ok()) return std::nullopt;
+  return value;
+}
+
 // A Row is a T with two more members: `holds`, and `seen` of an answer that is new. `sql` makes no new one when the
 // remembered one holds.
 template<class T, class Row, class Key>
 async<T> remembered(Call& call, pg::ReadTx& tx, const pg::Sql<Row(Key, std::string)>& sql, Key id, std::string key,
                     std::chrono::seconds ttl) {
-  auto known = co_await recall(call.core, key);
+  const auto known = co_await recall(call.core, key);
+  auto answer = content_of<T>(known);
+  const std::string seen = answer ? known.seen : std::string();
+  const Row row = co_await tx.one(sql, id, seen);
+  if (row.holds) co_return std::move(*answer);
   T value;
-  if (!known.seen.empty()) {
-    json::Decoder decoder;
-    try {
-      json::decode(decoder, json::parse(known.content), value);
-    } catch (const Problem&) { known.seen.clear(); }
-    if (!decoder.ok()) known.seen.clear();
-  }
-  const Row row = co_await tx.one(sql, id, known.seen);
-  if (row.holds) co_return value;
   row.give(value);
   std::string content;
   json::encode(content, value);

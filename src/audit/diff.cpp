@@ -1,5 +1,8 @@
 #include "audit/diff.hpp"
 
+#include "api/recall.hpp"
+#include "redis/keys.hpp"
+
 namespace cairn::audit {
 namespace {
 
@@ -21,13 +24,44 @@ const pg::Family<Row> in_project{
     {pg::filter<std::string>("t.entity_type = {}"), pg::filter<std::vector<Action>>("t.action = any({})")},
     {{"position", "t.seq"}}};
 
+struct Kept : json::Read {
+  Kept() = default;
+  std::vector<Difference> data;
+  std::optional<std::string> next_cursor;
+};
+BOOST_DESCRIBE_STRUCT(Kept, (), (data, next_cursor))
+
+// Whoever sees all of the organization gets the same answer as everybody else who does, so only theirs is remembered.
+struct Sight {
+  Sight() = default;
+  bool holds = false;
+  std::string seen;
+};
+BOOST_DESCRIBE_STRUCT(Sight, (), (holds, seen))
+const pg::Sql<Sight(ProjectId, std::string)> sight_of{"diff.sight", R"sql(
+  select s.whole and app.still_holds($2, s.organization_id, null, '{projects,project_members,tasks}') as holds,
+         case when s.whole then pg_current_snapshot()::text || '@200000000000000000' else '' end as seen
+  from (select o as organization_id, coalesce(o = any (app.uuids('app.open')), false) as whole
+        from app.organization_of($1) o where app.belongs_to(o)) as s)sql"};
+
 async<api::Page<Difference>> diff(api::Call& call, pg::ReadTx& tx, ProjectId project, DiffFilter filter) {
+  auto key =
+      redis::keys::api_cache(call.endpoint->spec.id, api::params_hash({call.path_values[0], call.request.query}));
+  const auto known = co_await api::recall(call.core, key);
+  auto kept = api::content_of<Kept>(known);
   auto to = api::AsOf::parse("now");
   if (filter.to) to = filter.to;
   const auto until = co_await api::settle(call, tx, *to);
   auto since = filter.from;
   if (since.now()) since = until;
-  co_await tx.one(project::organization_of, project);
+  const std::string before = kept ? known.seen : std::string();
+  const auto sight = co_await tx.one(sight_of, project, before);
+  api::Page<Difference> page;
+  if (sight.holds) {
+    page.data = std::move(kept->data);
+    page.next_cursor = std::move(kept->next_cursor);
+    co_return page;
+  }
   api::Selection selection;
   std::optional<std::string> type;
   if (filter.entity_type) type = json::Codec<DifferentType>::name(*filter.entity_type);
@@ -49,9 +83,16 @@ async<api::Page<Difference>> diff(api::Call& call, pg::ReadTx& tx, ProjectId pro
     const auto then = co_await tx.maybe(project::by_id_as_of, project, since.at(), since.seen());
     if (!then) co_await tx.one(project::by_id_as_of, project, until.at(), until.seen());
   }
-  api::Page<Difference> page;
   page.data.assign(std::make_move_iterator(rows.data.begin()), std::make_move_iterator(rows.data.end()));
   page.next_cursor = std::move(rows.next_cursor);
+  if (!sight.seen.empty()) {
+    Kept to_keep;
+    to_keep.data = page.data;
+    to_keep.next_cursor = page.next_cursor;
+    std::string content;
+    json::encode(content, to_keep);
+    co_await api::remember(call.core, std::move(key), sight.seen, content, redis::ttl::api_cache);
+  }
   co_return page;
 }
 

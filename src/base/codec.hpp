@@ -363,6 +363,7 @@ struct Codec<JsonText<K>> {
 template<>
 struct Codec<RawJson> {
   static void encode(std::string& out, const RawJson& value) { out += value.str(); }
+  static void decode(Decoder&, const bj::value& from, RawJson& to) { to = RawJson(text(from)); }  // of what we remember
   static bj::object schema(Components&) { return {}; }
 };
 

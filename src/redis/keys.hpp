@@ -16,7 +16,7 @@ std::string rate_limit(std::string_view ip, std::string_view endpoint);
 std::string rate_limit_account(std::string_view account_hash, std::string_view endpoint);
 // And by what a request is authenticated with, so that a team behind one address does not share one limit.
 std::string rate_limit_token(std::string_view token_hash, std::string_view endpoint);
-// Digests are SHA-256 in lower-case hex. `params_hash` covers user, organization and query.
+// Digests are SHA-256 in lower-case hex. `params_hash` covers whatever an answer depends on.
 std::string api_cache(std::string_view endpoint, std::string_view params_hash);
 std::string user_permissions(const Uuid& user, const Uuid& organization);
 std::string project_stats(const Uuid& project);

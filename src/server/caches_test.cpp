@@ -104,6 +104,37 @@ TEST_F(Remembered, AnswersComeFromRedisAsLongAsNothingOfTheirsChanges) {
   EXPECT_EQ(stack.person("stranger")->get("/projects/" + project + "/stats").status, 404u);
 }
 
+TEST_F(Remembered, DifferencesAreForWhoSeesAllOfTheOrganization) {
+  const auto task = make_task(*owner, project);
+  owner->patch("/tasks/" + task, R"({"title":"Another","priority":"high"})");
+  const auto path = "/projects/" + project + "/diff?from=2020-01-01T00:00:00Z&sort=-position";
+  const auto first = owner->get(path);
+  const auto keys = redis({"KEYS", "api_cache:*"});
+  ASSERT_EQ(keys.size(), 1u);
+  EXPECT_TRUE(keys.front().starts_with("api_cache:diff.project:"));
+  const auto kept = in_redis(keys.front());
+  EXPECT_EQ(owner->get(path).json(), first.json());
+  EXPECT_EQ(in_redis(keys.front()), kept) << "it was made anew though nothing has changed";
+  // Whatever of it Redis makes up is told as long as the record agrees: that it is read at all.
+  auto forged = kept;
+  forged.replace(forged.find("Another"), 7, "A n y t");
+  redis({"SET", keys.front(), forged, "EX", "60"});
+  EXPECT_NE(owner->get(path).body.find("A n y t"), std::string::npos);
+
+  // Beside a private project nobody but who sees it all is told from memory, and what others are told is not kept.
+  const auto member = colleague(stack, *owner, organization, "member", "member");
+  make_project(*owner, organization, "private", "Hidden");
+  redis({"SET", keys.front(), forged, "EX", "60"});
+  EXPECT_EQ(member->get(path).status, 200u);
+  EXPECT_EQ(member->get(path).body.find("A n y t"), std::string::npos);
+  EXPECT_EQ(in_redis(keys.front()), forged);
+  EXPECT_EQ(stack.person("stranger")->get(path).status, 404u);
+
+  owner->del("/tasks/" + task);
+  EXPECT_EQ(owner->get(path).body.find("A n y t"), std::string::npos);
+  EXPECT_NE(owner->get(path).json(), first.json());
+}
+
 TEST_F(Remembered, NumbersAreGivenUntilTimeItselfChangesThem) {
   database.run(
       fmt::format("insert into tasks (project_id, created_by, title, due_date) select '{}', '{}', 'Soon', now() + "
