@@ -5,6 +5,7 @@
 
 #include <charconv>
 
+#include "audit/checkpoint.hpp"
 #include "audit/diff.hpp"
 #include "audit/export.hpp"
 #include "audit/undo.hpp"
@@ -278,6 +279,7 @@ void mount(api::Api& api) {
        .description = "What was done in organizations, too: by whom and to what. From what to what only of accounts, "
                       "sessions, API tokens, organizations and memberships.",
        .allow = Access::server_admin});
+  mount_checkpoints(api);
   mount_diff(api);
   mount_export(api);
   mount_undo(api);

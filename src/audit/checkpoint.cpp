@@ -125,7 +125,7 @@ std::map<std::int64_t, Checkpoint> exported_checkpoints(const std::string& text)
     const auto* number = value.is_object() ? value.get_object().if_contains("number") : nullptr;
     if (!number || !number->is_int64()) throw std::runtime_error("no export of checkpoints: number is missing");
     auto& checkpoint = found[number->get_int64()];
-    checkpoint.signed_text = member(value, "signed");
+    checkpoint.signed_text = member(value, "signed_text");
     checkpoint.key = from_hex(member(value, "public_key"));
     checkpoint.signature = from_hex(member(value, "signature"));
   }
@@ -205,7 +205,7 @@ std::string export_checkpoints(const std::string& owner_conninfo) {
        look.rows("select number, app.checkpoint_text(number, made_at, since, before, entries, digest, "
                  "previous), public_key, signature from app.checkpoints order by number")) {
     const boost::json::object line{{"number", std::stoll(row[0])},
-                                   {"signed", row[1]},
+                                   {"signed_text", row[1]},
                                    {"public_key", row[2].substr(2)},
                                    {"signature", row[3].substr(2)}};
     out += json::text(line) + "\n";

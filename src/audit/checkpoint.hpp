@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "api/registry.hpp"
 #include "base/async.hpp"
 #include "pg/pool.hpp"
 
@@ -33,6 +34,9 @@ class SigningKey {
 
 // Signs what has come to the record since the last checkpoint, if anything has.
 async<> seal(pg::Pool& database, const SigningKey& key);
+
+// The list of checkpoints for administrators of the server.
+void mount_checkpoints(api::Api& api);
 
 // The following are blocking, as the database's owner.
 

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/json/serialize.hpp>
 
 #include <filesystem>
 #include <random>
@@ -81,6 +82,20 @@ TEST_F(Checkpoints, CoverARecordThatIsWhole) {
   EXPECT_EQ(std::to_string(found.entries), database.value("select count(*) from audit_logs"));
   EXPECT_GT(found.covered, 50);
   EXPECT_LT(found.covered, found.entries);
+}
+
+TEST_F(Checkpoints, AreShownToAdministratorsOfTheServerWhoCanKeepThem) {
+  EXPECT_EQ(owner->get("/admin/checkpoints").status, 403u);
+  database.run(fmt::format("update users set role = 'admin' where id = '{}'", support::me(*owner)));
+  unsigned pages = 0;
+  const auto shown = owner->all("/admin/checkpoints?limit=2&sort=number", &pages);
+  EXPECT_EQ(pages, 2u);
+  std::string lines;
+  for (const auto& checkpoint : shown) lines += boost::json::serialize(checkpoint) + "\n";
+  EXPECT_EQ(shown.size(), 3u);
+  EXPECT_EQ(verify(lines).problems, std::vector<std::string>{});
+  database.run("delete from app.checkpoints where number = 3");
+  EXPECT_EQ(verify(lines).problems, std::vector<std::string>{"checkpoint 3 of the export is not there"});
 }
 
 TEST_F(Checkpoints, AreSignedWithAKeyThatOnlyItsOwnerReads) {
