@@ -39,16 +39,18 @@ std::optional<T> content_of(const Recalled& known) {
   return value;
 }
 
-// A Row is a T with two more members: `holds`, and `seen` of an answer that is new. `sql` makes no new one when the
-// remembered one holds.
+// `holds` says whether the remembered answer is still true, and refuses whoever may not ask; `sql`, which does so, too,
+// makes a new one. They are two, because starting a statement costs by its length, whatever of it is run. A Row is a T
+// with `seen`.
 template<class T, class Row, class Key>
-async<T> remembered(Call& call, pg::ReadTx& tx, const pg::Sql<Row(Key, std::string)>& sql, Key id, std::string key,
-                    std::chrono::seconds ttl) {
+async<T> remembered(Call& call, pg::ReadTx& tx, const pg::Sql<bool(Key, std::string)>& holds,
+                    const pg::Sql<Row(Key)>& sql, Key id, std::string key, std::chrono::seconds ttl) {
   const auto known = co_await recall(call.core, key);
   auto answer = content_of<T>(known);
-  const std::string seen = answer ? known.seen : std::string();
-  const Row row = co_await tx.one(sql, id, seen);
-  if (row.holds) co_return std::move(*answer);
+  bool good = false;
+  if (answer) good = co_await tx.one(holds, id, known.seen);
+  if (good) co_return std::move(*answer);
+  const Row row = co_await tx.one(sql, id);
   T value;
   row.give(value);
   std::string content;

@@ -7,25 +7,26 @@ namespace {
 
 struct MemberCountsRow : MemberCounts {
   MemberCountsRow() = default;
-  bool holds = false;
   std::string seen;
   void give(MemberCounts& counts) const { counts = *this; }
 };
-BOOST_DESCRIBE_STRUCT(MemberCountsRow, (MemberCounts), (holds, seen))
+BOOST_DESCRIBE_STRUCT(MemberCountsRow, (MemberCounts), (seen))
 
-const pg::Sql<MemberCountsRow(OrganizationId, std::string)> members_by_role{"organization.counts", R"sql(
-  with sight as materialized (
-    select o.id, app.still_holds($2, o.id, null, '{user_organizations}') as holds from organizations o where o.id = $1)
-  select s.id as organization_id, s.holds, pg_current_snapshot()::text || '@200000000000000000' as seen,
+const pg::Sql<bool(OrganizationId, std::string)> counts_hold{"organization.counts_hold", R"sql(
+  select app.still_holds($2, o.id, null, '{user_organizations}') from organizations o where o.id = $1)sql"};
+
+const pg::Sql<MemberCountsRow(OrganizationId)> members_by_role{"organization.counts", R"sql(
+  with sight as materialized (select o.id from organizations o where o.id = $1)
+  select s.id as organization_id, pg_current_snapshot()::text || '@200000000000000000' as seen,
          count(m.id) as members,
          count(m.id) filter (where m.role = 'owner') as owners, count(m.id) filter (where m.role = 'admin') as admins,
          count(m.id) filter (where m.role = 'manager') as managers
-  from sight s left join user_organizations m on m.organization_id = s.id and not s.holds
-  group by s.id, s.holds)sql"};
+  from sight s left join user_organizations m on m.organization_id = s.id
+  group by s.id)sql"};
 
 async<MemberCounts> counts(api::Call& call, pg::ReadTx& tx, OrganizationId id) {
-  return api::remembered<MemberCounts>(call, tx, members_by_role, id, redis::keys::org_member_count(id.value),
-                                       redis::ttl::counts);
+  return api::remembered<MemberCounts>(call, tx, counts_hold, members_by_role, id,
+                                       redis::keys::org_member_count(id.value), redis::ttl::counts);
 }
 
 }  // namespace

@@ -8,16 +8,14 @@ namespace {
 
 struct CountsRow : Counts {
   CountsRow() = default;
-  bool holds = false;
   std::string seen;
   void give(Counts& counts) const { counts = *this; }
 };
-BOOST_DESCRIBE_STRUCT(CountsRow, (Counts), (holds, seen))
+BOOST_DESCRIBE_STRUCT(CountsRow, (Counts), (seen))
 
 struct StatsRow : Figures {
   StatsRow() = default;
   RawJson weeks;
-  bool holds = false;
   std::string seen;
   void give(Stats& stats) const {
     static_cast<Figures&>(stats) = *this;
@@ -25,15 +23,18 @@ struct StatsRow : Figures {
     json::decode(decoder, json::parse(weeks.str()), stats.weeks);
   }
 };
-BOOST_DESCRIBE_STRUCT(StatsRow, (Figures), (weeks, holds, seen))
+BOOST_DESCRIBE_STRUCT(StatsRow, (Figures), (weeks, seen))
+
+const pg::Sql<bool(ProjectId, std::string)> tasks_hold{"project.tasks_hold", R"sql(
+  select app.still_holds($2, p.organization_id, p.id, '{tasks}')
+  from projects p where p.id = $1 and app.belongs_to(p.organization_id))sql"};
 
 // Reads no task: the index tasks_project_status_due_idx holds all that is asked for. Nothing of it changes by time
 // alone.
-const pg::Sql<CountsRow(ProjectId, std::string)> counts_by_status{"project.counts", R"sql(
+const pg::Sql<CountsRow(ProjectId)> counts_by_status{"project.counts", R"sql(
   with sight as materialized (
-    select p.id, app.still_holds($2, p.organization_id, p.id, '{tasks}') as holds
-    from projects p where p.id = $1 and app.belongs_to(p.organization_id))
-  select s.id as project_id, s.holds,
+    select p.id from projects p where p.id = $1 and app.belongs_to(p.organization_id))
+  select s.id as project_id,
          pg_current_snapshot()::text || '@200000000000000000' as seen,
          coalesce(sum(c.n) filter (where c.status = 'todo'), 0)::bigint as todo,
          coalesce(sum(c.n) filter (where c.status = 'in_progress'), 0)::bigint as in_progress,
@@ -42,16 +43,15 @@ const pg::Sql<CountsRow(ProjectId, std::string)> counts_by_status{"project.count
          coalesce(sum(c.n) filter (where c.status = 'cancelled'), 0)::bigint as cancelled,
          coalesce(sum(c.n), 0)::bigint as total
   from sight s
-  left join lateral (select t.status, count(*) as n from tasks t where t.project_id = s.id and not s.holds
+  left join lateral (select t.status, count(*) as n from tasks t where t.project_id = s.id
                      group by t.status) c on true
-  group by s.id, s.holds)sql"};
+  group by s.id)sql"};
 
 // A task is done since the last entry that says so. Until the next task is due or the week is over, only an entry of
 // the record can change the answer.
-const pg::Sql<StatsRow(ProjectId, std::string)> stats_of{"project.stats", R"sql(
+const pg::Sql<StatsRow(ProjectId)> stats_of{"project.stats", R"sql(
   with sight as materialized (
-    select p.id, app.still_holds($2, p.organization_id, p.id, '{tasks}') as holds
-    from projects p where p.id = $1 and app.belongs_to(p.organization_id)),
+    select p.id from projects p where p.id = $1 and app.belongs_to(p.organization_id)),
   weeks as (
     select date_trunc('week', now(), 'UTC') - n * interval '1 week' as week from generate_series(0, 11) as n),
   counted as (
@@ -69,18 +69,18 @@ const pg::Sql<StatsRow(ProjectId, std::string)> stats_of{"project.stats", R"sql(
            min(t.due_date) filter (where t.due_date >= now() and t.status not in ('done', 'cancelled')) as next_due,
            coalesce(sum(t.estimated_hours), 0)::bigint as estimated_hours,
            coalesce(sum(t.actual_hours), 0)::bigint as actual_hours
-    from sight s join tasks t on t.project_id = s.id and not s.holds),
+    from sight s join tasks t on t.project_id = s.id),
   created as (
     select date_trunc('week', t.created_at, 'UTC') as week, count(*) as n
-    from sight s join tasks t on t.project_id = s.id and not s.holds
+    from sight s join tasks t on t.project_id = s.id
     where t.created_at >= (select min(week) from weeks) group by 1),
   completed as (
     select date_trunc('week', d.at, 'UTC') as week, count(*) as n
-    from sight s join tasks t on t.project_id = s.id and not s.holds
+    from sight s join tasks t on t.project_id = s.id
     cross join lateral (select max(a.created_at) as at from audit_logs a
                         where a.entity_type = 'tasks' and a.entity_id = t.id and a.new_values->>'status' = 'done') as d
     where t.status = 'done' and t.updated_at >= (select min(week) from weeks) group by 1)
-  select s.id as project_id, s.holds, c.total, c.todo, c.in_progress, c.review, c.done, c.cancelled, c.low, c.medium,
+  select s.id as project_id, c.total, c.todo, c.in_progress, c.review, c.done, c.cancelled, c.low, c.medium,
          c.high, c.urgent, c.overdue, c.estimated_hours, c.actual_hours,
          100 * c.done / nullif(c.total - c.cancelled, 0) as completion,
          pg_current_snapshot()::text || '@' || (extract(epoch from least(
@@ -91,12 +91,13 @@ const pg::Sql<StatsRow(ProjectId, std::string)> stats_of{"project.stats", R"sql(
   from sight s cross join counted c)sql"};
 
 async<Counts> counts(api::Call& call, pg::ReadTx& tx, ProjectId id) {
-  return api::remembered<Counts>(call, tx, counts_by_status, id, redis::keys::task_counts(id.value),
+  return api::remembered<Counts>(call, tx, tasks_hold, counts_by_status, id, redis::keys::task_counts(id.value),
                                  redis::ttl::counts);
 }
 
 async<Stats> stats(api::Call& call, pg::ReadTx& tx, ProjectId id) {
-  return api::remembered<Stats>(call, tx, stats_of, id, redis::keys::project_stats(id.value), redis::ttl::stats);
+  return api::remembered<Stats>(call, tx, tasks_hold, stats_of, id, redis::keys::project_stats(id.value),
+                                redis::ttl::stats);
 }
 
 }  // namespace
