@@ -89,7 +89,7 @@ class Asker {
     std::vector<bj::value> rows;
     for (std::string cursor;;) {
       const auto joint = list.find('?') == std::string::npos ? "?" : "&";
-      const auto reply = read(node, cursor.empty() ? list : list + joint + "cursor=" + cursor);
+      const auto reply = read(node, cursor.empty() ? list : fmt::format("{}{}cursor={}", list, joint, cursor));
       if (reply.status != 200) throw std::runtime_error(list + ": " + reply.body);
       const auto page = reply.json();
       for (const auto& row : page.at("data").as_array()) rows.push_back(row);
@@ -786,7 +786,8 @@ class Player {
       const auto found = rows.find(text_of(row, id));
       if (found == rows.end()) return what + " has " + bj::serialize(row);
       if (!ids.insert(found->first).second) return what + " has twice " + bj::serialize(row);
-      if (auto problem = difference(found->second.known, row); !problem.empty()) return what + ": " + problem;
+      if (auto problem = difference(found->second.known, row); !problem.empty())
+        return fmt::format("{}: {}", what, problem);
     }
     for (const auto& [key, row] : rows)
       if (!ids.contains(key)) return what + " lacks " + bj::serialize(row.known);
@@ -1309,7 +1310,7 @@ TEST(TheModel, IsWhatIsThereWhateverIsKilledOrFrozenMeanwhile) {
   const std::uint64_t seed = given ? std::stoull(given) : std::random_device()();
   SCOPED_TRACE(fmt::format("CAIRN_SEED={}", seed));
   fmt::print("seed {}\n", seed);
-  std::fflush(stdout);
+  static_cast<void>(std::fflush(stdout));
   Cluster::run([seed](Cluster& cluster) { Story(cluster, seed, std::getenv("CAIRN_CAMPAIGN") != nullptr).tell(); });
 }
 

@@ -91,7 +91,7 @@ class Directory {
 }  // namespace
 
 void Cluster::run(const std::function<void(Cluster&)>& story) {
-  signal(SIGPIPE, SIG_IGN);  // hiredis writes to a Redis that was killed
+  static_cast<void>(signal(SIGPIPE, SIG_IGN));  // hiredis writes to a Redis that was killed
   const Directory directory;
   embedded::Options options;
   options.data_dir = directory.path / "data";
@@ -213,8 +213,9 @@ std::string Cluster::postgres_log() const { return end_of(directory_ / "data" / 
 std::vector<pid_t> Cluster::postgres() const {
   std::vector<pid_t> all;
   within(60s, "PostgreSQL does not come back", [&] {
-    const pid_t postmaster =
-        std::atoi(embedded::read_file(directory_ / "data" / "postgres" / "postmaster.pid").c_str());
+    const auto file = embedded::read_file(directory_ / "data" / "postgres" / "postmaster.pid");
+    pid_t postmaster = 0;
+    std::from_chars(file.data(), file.data() + file.size(), postmaster);
     if (postmaster <= 1 || parent_of(postmaster) != getpid()) return false;
     all = children_of(postmaster);
     all.insert(all.begin(), postmaster);
