@@ -1,6 +1,6 @@
 #pragma once
 // Answers that Redis remembers. None is given before PostgreSQL has said, in the statement that authorises the request,
-// that it still holds: see app.still_holds() in db/migrations/0027_caches.sql and docs/adr/0011.
+// that it still holds: see app.still_holds() in db/migrations/0042_holds_sooner.sql and docs/adr/0011.
 #include <chrono>
 #include <initializer_list>
 #include <optional>

@@ -51,6 +51,7 @@ async<api::Page<Difference>> diff(api::Call& call, pg::ReadTx& tx, ProjectId pro
   auto kept = api::content_of<Kept>(known);
   auto to = api::AsOf::parse("now");
   if (filter.to) to = filter.to;
+  const bool up_to_now = to->now();
   const auto until = co_await api::settle(call, tx, *to);
   auto since = filter.from;
   if (since.now()) since = until;
@@ -91,7 +92,9 @@ async<api::Page<Difference>> diff(api::Call& call, pg::ReadTx& tx, ProjectId pro
     to_keep.next_cursor = page.next_cursor;
     std::string content;
     json::encode(content, to_keep);
-    co_await api::remember(call.core, std::move(key), sight.seen, content, redis::ttl::api_cache);
+    // What was committed after `until` was settled is not in the answer, though it was seen a statement later.
+    const std::string seen = up_to_now ? *until.seen() + "@200000000000000000" : sight.seen;
+    co_await api::remember(call.core, std::move(key), seen, content, redis::ttl::api_cache);
   }
   co_return page;
 }
