@@ -57,6 +57,30 @@ struct Page {
   std::optional<std::string> next_cursor;
 };
 
+// A T that is encoded already.
+template<class T>
+struct Encoded {
+  Encoded() = default;
+  std::string json;
+};
+
+template<class T>
+void encode(std::string& out, const T& value) {
+  json::encode(out, value);
+}
+template<class T>
+void encode(std::string& out, const Page<T>& page) {
+  out += "{\"data\":";
+  json::encode(out, page.data);
+  out += ",\"next_cursor\":";
+  json::encode(out, page.next_cursor);
+  out.push_back('}');
+}
+template<class T>
+void encode(std::string& out, const Encoded<T>& value) {
+  out += value.json;
+}
+
 // 200 with content that is made while it is sent, of one of these types. A type is a struct with a `name`, which is the
 // Content-Type, and a `description`.
 template<class... Media>

@@ -1,10 +1,11 @@
 #include "api/recall.hpp"
 
+#include <fmt/format.h>
 #include <sodium.h>
 
 #include <array>
-#include <charconv>
-#include <cstdint>
+
+#include "base/vault.hpp"
 
 namespace cairn::api {
 namespace {
@@ -16,39 +17,13 @@ const redis::Script keep_newer{R"lua(
   redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
   return 1)lua"};
 
-// Takes a number off the front; no sign, no zeros before it.
-std::optional<std::uint64_t> take_number(std::string_view& text) {
-  std::uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{}) return std::nullopt;
-  text.remove_prefix(static_cast<std::size_t>(end - text.data()));
-  return value;
+// What was written by another version may have another shape.
+std::string mark_of(Core& core, std::string_view key, std::string_view seen, std::string_view content) {
+  return Vault::in(core.shared.config.data_dir).mark({CAIRN_VERSION, key, seen, content});
 }
-bool take(std::string_view& text, char c) {
-  if (!text.starts_with(c)) return false;
-  text.remove_prefix(1);
-  return true;
-}
+constexpr std::size_t mark_length = 32;
 
 }  // namespace
-
-bool could_be_seen(std::string_view text) {
-  constexpr std::uint64_t most = std::uint64_t{1} << 62;
-  const auto least = take_number(text);
-  if (!least || *least == 0 || !take(text, ':')) return false;
-  const auto next = take_number(text);
-  if (!next || *next < *least || *next > most || !take(text, ':')) return false;
-  for (auto before = *least; !text.starts_with('@');) {
-    const auto running = take_number(text);
-    if (!running || *running < before || *running >= *next) return false;
-    before = *running + 1;
-    if (text.starts_with('@')) break;
-    if (!take(text, ',') || text.starts_with('@')) return false;
-  }
-  text.remove_prefix(1);
-  const auto until = take_number(text);
-  return until && *until < most / 16 && text.empty();
-}
 
 std::string params_hash(std::initializer_list<std::string_view> params) {
   std::string text;
@@ -61,22 +36,25 @@ std::string params_hash(std::initializer_list<std::string_view> params) {
   return hex;
 }
 
+// `<seen>\n<mark>\n<content>`
 async<Recalled> recall(Core& core, std::string key) {
   Recalled found;
   const auto reply = co_await core.redis.command("GET", key);
   if (!reply || reply->type != redis::Reply::Type::string) co_return found;
   const std::string_view text = reply->text;
   const auto line = text.find('\n');
-  if (line == std::string_view::npos || !could_be_seen(text.substr(0, line))) co_return found;
-  found.seen = text.substr(0, line);
-  found.content = text.substr(line + 1);
+  if (line == std::string_view::npos || text.size() < line + mark_length + 2) co_return found;
+  const auto seen = text.substr(0, line), mark = text.substr(line + 1, mark_length);
+  const auto content = text.substr(line + mark_length + 2);
+  if (mark_of(core, key, seen, content) != mark) co_return found;
+  found.seen = seen;
+  found.content = content;
   co_return found;
 }
 
 async<> remember(Core& core, std::string key, std::string_view seen, std::string_view content,
                  std::chrono::seconds ttl) {
-  std::string value(seen);
-  value.append("\n").append(content);
+  const auto value = fmt::format("{}\n{}\n{}", seen, mark_of(core, key, seen, content), content);
   const auto seconds = std::to_string(ttl.count());
   const std::array<std::string_view, 1> keys = {key};
   const std::array<std::string_view, 2> args = {value, seconds};

@@ -16,47 +16,35 @@ struct Recalled {
   Recalled() = default;
   std::string seen, content;
 };
+// Nothing unless a server of this version with the same secrets.key has remembered it under this key: Redis may hold
+// anything.
 async<Recalled> recall(Core& core, std::string key);
 // Never replaces an answer by an older one, however late it comes.
 async<> remember(Core& core, std::string key, std::string_view seen, std::string_view content,
                  std::chrono::seconds ttl);
 
-// Redis may hold anything: only what could be a `seen` goes to PostgreSQL.
-bool could_be_seen(std::string_view text);
-
 // The hash of whatever an answer depends on besides what app.still_holds() looks at, for the key api_cache.
 std::string params_hash(std::initializer_list<std::string_view> params);
-// The remembered answer, if it is one.
-template<class T>
-std::optional<T> content_of(const Recalled& known) {
-  T value;
-  if (known.seen.empty()) return std::nullopt;
-  json::Decoder decoder;
-  try {
-    json::decode(decoder, json::parse(known.content), value);
-  } catch (const Problem&) { return std::nullopt; }
-  if (!decoder.ok()) return std::nullopt;
-  return value;
-}
 
 // `holds` says whether the remembered answer is still true, and refuses whoever may not ask; `sql`, which does so, too,
 // makes a new one. They are two, because starting a statement costs by its length, whatever of it is run. A Row is a T
 // with `seen`.
 template<class T, class Row, class Key>
-async<T> remembered(Call& call, pg::ReadTx& tx, const pg::Sql<bool(Key, std::string)>& holds,
-                    const pg::Sql<Row(Key)>& sql, Key id, std::string key, std::chrono::seconds ttl) {
-  const auto known = co_await recall(call.core, key);
-  auto answer = content_of<T>(known);
+async<Encoded<T>> remembered(Call& call, pg::ReadTx& tx, const pg::Sql<bool(Key, std::string)>& holds,
+                             const pg::Sql<Row(Key)>& sql, Key id, std::string key, std::chrono::seconds ttl) {
+  auto known = co_await recall(call.core, key);
+  Encoded<T> answer;
+  answer.json = std::move(known.content);
   bool good = false;
-  if (answer) good = co_await tx.one(holds, id, known.seen);
-  if (good) co_return std::move(*answer);
+  if (!known.seen.empty()) good = co_await tx.one(holds, id, known.seen);
+  if (good) co_return answer;
   const Row row = co_await tx.one(sql, id);
   T value;
   row.give(value);
-  std::string content;
-  json::encode(content, value);
-  co_await remember(call.core, std::move(key), row.seen, content, ttl);
-  co_return value;
+  answer.json.clear();
+  json::encode(answer.json, value);
+  co_await remember(call.core, std::move(key), row.seen, answer.json, ttl);
+  co_return answer;
 }
 
 }  // namespace cairn::api

@@ -5,8 +5,8 @@
 //   Id<E>...                 the {names} of the path, in order
 //   IfMatch                  the If-Match header
 //   a described struct       last: the query of get and del, the JSON body of the others
-//   result                   T or Page<T>: 200, Created<T>: 201 + Location, Stream<Media...>: 200 piece by piece,
-//                            nothing: 204; a member `version` makes the ETag
+//   result                   T or Page<T>, maybe Encoded: 200, Created<T>: 201 + Location, Stream<Media...>: 200 piece
+//                            by piece, nothing: 204; a member `version` makes the ETag
 // Router, validation, OpenAPI and the contract tests all read this list and nothing else.
 #include <boost/mp11/list.hpp>
 
@@ -61,6 +61,15 @@ struct is_created : std::false_type {};
 template<class T>
 struct is_created<Created<T>> : std::true_type {
   using item = T;
+};
+
+template<class T>
+struct decoded {
+  using type = T;
+};
+template<class T>
+struct decoded<Encoded<T>> {
+  using type = T;
 };
 
 template<class T>
@@ -184,7 +193,7 @@ void write_row(Call& call, const T& row) {
   if constexpr (requires { row.version; }) {
     if (conditional(call, row.version)) return;
   }
-  json::encode(call.response.body(), row);
+  api::encode(call.response.body(), row);
 }
 
 template<class T>
@@ -193,13 +202,6 @@ void write(Call& call, const T& result) {
     call.response.status = 201;
     if constexpr (requires { result.value.id; }) set_location(call, result.value.id.text());
     write_row(call, result.value);
-  } else if constexpr (is_page<T>::value) {
-    auto& out = call.response.body();
-    out += "{\"data\":";
-    json::encode(out, result.data);
-    out += ",\"next_cursor\":";
-    json::encode(out, result.next_cursor);
-    out.push_back('}');
   } else if constexpr (is_stream<T>::value) {
     call.response.content_type = result.type;
     call.response.stream(result.source);
@@ -296,9 +298,10 @@ struct item_of<Created<T>> {
   using type = T;
 };
 
-template<bool HasBody, class R, class... A>
+template<bool HasBody, class Result, class... A>
 boost::json::object describe(const Endpoint& endpoint, json::Components& components) {
   using Input = typename Inputs<HasBody, A...>::Input;
+  using R = typename decoded<Result>::type;
   constexpr bool versioned = requires(typename item_of<R>::type row) { row.version; };
   auto operation = describe_base(endpoint, matches<A...>, versioned && endpoint_reads(endpoint.method));
   if constexpr (!std::is_void_v<Input>) {

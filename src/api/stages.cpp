@@ -24,6 +24,13 @@ std::string request_id(Core& core, const http::Request& request) {
   return fmt::format("{}-{:x}", core.request_prefix, ++core.requests);
 }
 
+// As to_string(), which prints IPv4 through sprintf().
+std::string text_of(const boost::asio::ip::address& address) {
+  if (!address.is_v4()) return address.to_string();
+  const auto bytes = address.to_v4().to_bytes();
+  return fmt::format("{}.{}.{}.{}", bytes[0], bytes[1], bytes[2], bytes[3]);
+}
+
 std::string clean_agent(const http::Request& request) {
   const auto given = request.header("user-agent");
   if (!given) return {};
@@ -140,7 +147,7 @@ async<> Stages::answer(Core& core, const http::Request& request, http::Response&
   call.begun = std::chrono::steady_clock::now();
   call.request_id = request_id(core, request);
   call.remote = core.shared.proxies.remote(request);
-  if (!call.remote.address.is_unspecified()) call.address = call.remote.address.to_string();
+  if (!call.remote.address.is_unspecified()) call.address = text_of(call.remote.address);
   call.user_agent = clean_agent(request);
 
   std::optional<Problem> failure;

@@ -24,13 +24,6 @@ const pg::Family<Row> in_project{
     {pg::filter<std::string>("t.entity_type = {}"), pg::filter<std::vector<Action>>("t.action = any({})")},
     {{"position", "t.seq"}}};
 
-struct Kept : json::Read {
-  Kept() = default;
-  std::vector<Difference> data;
-  std::optional<std::string> next_cursor;
-};
-BOOST_DESCRIBE_STRUCT(Kept, (), (data, next_cursor))
-
 // Whoever sees all of the organization gets the same answer as everybody else who does, so only theirs is remembered.
 struct Sight {
   Sight() = default;
@@ -44,24 +37,21 @@ const pg::Sql<Sight(ProjectId, std::string)> sight_of{"diff.sight", R"sql(
   from (select o as organization_id, coalesce(o = any (app.uuids('app.open')), false) as whole
         from app.organization_of($1) o where app.belongs_to(o)) as s)sql"};
 
-async<api::Page<Difference>> diff(api::Call& call, pg::ReadTx& tx, ProjectId project, DiffFilter filter) {
+async<api::Encoded<api::Page<Difference>>> diff(api::Call& call, pg::ReadTx& tx, ProjectId project, DiffFilter filter) {
   auto key =
       redis::keys::api_cache(call.endpoint->spec.id, api::params_hash({call.path_values[0], call.request.query}));
-  const auto known = co_await api::recall(call.core, key);
-  auto kept = api::content_of<Kept>(known);
+  auto known = co_await api::recall(call.core, key);
   auto to = api::AsOf::parse("now");
   if (filter.to) to = filter.to;
   const bool up_to_now = to->now();
   const auto until = co_await api::settle(call, tx, *to);
   auto since = filter.from;
   if (since.now()) since = until;
-  const std::string before = kept ? known.seen : std::string();
-  const auto sight = co_await tx.one(sight_of, project, before);
-  api::Page<Difference> page;
+  const auto sight = co_await tx.one(sight_of, project, known.seen);
+  api::Encoded<api::Page<Difference>> answer;
   if (sight.holds) {
-    page.data = std::move(kept->data);
-    page.next_cursor = std::move(kept->next_cursor);
-    co_return page;
+    answer.json = std::move(known.content);
+    co_return answer;
   }
   api::Selection selection;
   std::optional<std::string> type;
@@ -84,19 +74,16 @@ async<api::Page<Difference>> diff(api::Call& call, pg::ReadTx& tx, ProjectId pro
     const auto then = co_await tx.maybe(project::by_id_as_of, project, since.at(), since.seen());
     if (!then) co_await tx.one(project::by_id_as_of, project, until.at(), until.seen());
   }
+  api::Page<Difference> page;
   page.data.assign(std::make_move_iterator(rows.data.begin()), std::make_move_iterator(rows.data.end()));
   page.next_cursor = std::move(rows.next_cursor);
+  api::encode(answer.json, page);
   if (!sight.seen.empty()) {
-    Kept to_keep;
-    to_keep.data = page.data;
-    to_keep.next_cursor = page.next_cursor;
-    std::string content;
-    json::encode(content, to_keep);
     // What was committed after `until` was settled is not in the answer, though it was seen a statement later.
     const std::string seen = up_to_now ? *until.seen() + "@200000000000000000" : sight.seen;
-    co_await api::remember(call.core, std::move(key), seen, content, redis::ttl::api_cache);
+    co_await api::remember(call.core, std::move(key), seen, answer.json, redis::ttl::api_cache);
   }
-  co_return page;
+  co_return answer;
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <map>
 #include <mutex>
@@ -16,6 +17,7 @@ namespace {
 
 constexpr std::size_t nonce_size = crypto_aead_xchacha20poly1305_ietf_NPUBBYTES;
 constexpr std::size_t tag_size = crypto_aead_xchacha20poly1305_ietf_ABYTES;
+constexpr std::size_t mark_size = 16;
 
 [[noreturn]] void fail(const std::filesystem::path& file, std::string_view what) {
   throw std::runtime_error(
@@ -53,15 +55,17 @@ Vault::Vault(const std::filesystem::path& file) {
   if (!in || sodium_hex2bin(key_.data(), key_.size(), hex.data(), hex.size(), nullptr, &size, nullptr) != 0 ||
       size != key_.size())
     fail(file, "cannot be read as 64 hexadecimal digits");
+  static_assert(crypto_kdf_KEYBYTES == sizeof key_);
+  crypto_kdf_derive_from_key(marking_key_.data(), marking_key_.size(), 1, "marking_", key_.data());
 }
 
 const Vault& Vault::in(const std::filesystem::path& data_dir) {
   static std::mutex mutex;
-  static std::map<std::filesystem::path, Vault> vaults;
+  static std::map<std::string, Vault> vaults;
   const std::lock_guard lock(mutex);
-  const auto found = vaults.find(data_dir);
+  const auto found = vaults.find(data_dir.native());
   return found != vaults.end() ? found->second
-                               : vaults.emplace(data_dir, Vault(data_dir / "secrets.key")).first->second;
+                               : vaults.emplace(data_dir.native(), Vault(data_dir / "secrets.key")).first->second;
 }
 
 std::vector<std::uint8_t> Vault::seal(std::span<const std::uint8_t> plain, const Uuid& whose) const {
@@ -83,6 +87,25 @@ std::optional<std::vector<std::uint8_t>> Vault::open(std::span<const std::uint8_
           reinterpret_cast<const unsigned char*>(person.data()), person.size(), sealed.data(), key_.data()) != 0)
     return std::nullopt;
   return plain;
+}
+
+std::string Vault::mark(std::initializer_list<std::string_view> texts) const {
+  crypto_generichash_state state;
+  crypto_generichash_init(&state, marking_key_.data(), marking_key_.size(), mark_size);
+  for (const auto text : texts) {
+    // Its length first, so that no two lists are alike.
+    const std::uint64_t size = text.size();
+    std::array<unsigned char, sizeof size> bytes;
+    std::memcpy(bytes.data(), &size, sizeof size);
+    crypto_generichash_update(&state, bytes.data(), bytes.size());
+    crypto_generichash_update(&state, reinterpret_cast<const unsigned char*>(text.data()), text.size());
+  }
+  std::array<unsigned char, mark_size> mark;
+  crypto_generichash_final(&state, mark.data(), mark.size());
+  std::string hex(2 * mark.size() + 1, '\0');
+  sodium_bin2hex(hex.data(), hex.size(), mark.data(), mark.size());
+  hex.pop_back();
+  return hex;
 }
 
 }  // namespace cairn

@@ -51,6 +51,17 @@ TEST_F(AVault, HasItsKeyInAFileThatIsMadeOnceAndIsNobodyElses) {
   EXPECT_EQ(Vault::in(directory / "copy").open(sealed, ada), secret);
 }
 
+TEST_F(AVault, MarksTextsInTheirOrderAndApart) {
+  const auto& vault = Vault::in(directory / "a");
+  const auto mark = vault.mark({"one", "two"});
+  EXPECT_EQ(mark.size(), 32u);
+  EXPECT_EQ(vault.mark({"one", "two"}), mark);
+  EXPECT_NE(vault.mark({"two", "one"}), mark);
+  EXPECT_NE(vault.mark({"onetwo"}), mark);
+  EXPECT_NE(vault.mark({"onet", "wo"}), mark);
+  EXPECT_NE(Vault::in(directory / "b").mark({"one", "two"}), mark);
+}
+
 TEST_F(AVault, SaysWhenItsKeyIsNone) {
   std::ofstream(directory / "secrets.key") << "not a key\n";
   EXPECT_THROW(Vault::in(directory), std::runtime_error);

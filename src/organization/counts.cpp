@@ -13,7 +13,8 @@ struct MemberCountsRow : MemberCounts {
 BOOST_DESCRIBE_STRUCT(MemberCountsRow, (MemberCounts), (seen))
 
 const pg::Sql<bool(OrganizationId, std::string)> counts_hold{"organization.counts_hold", R"sql(
-  select app.still_holds($2, o.id, null, '{user_organizations}') from organizations o where o.id = $1)sql"};
+  select app.still_holds($2, o.id, null, '{user_organizations}') from organizations o where o.id = $1)sql",
+                                                             pg::Reply::one};
 
 const pg::Sql<MemberCountsRow(OrganizationId)> members_by_role{"organization.counts", R"sql(
   with sight as materialized (select o.id from organizations o where o.id = $1)
@@ -24,7 +25,7 @@ const pg::Sql<MemberCountsRow(OrganizationId)> members_by_role{"organization.cou
   from sight s left join user_organizations m on m.organization_id = s.id
   group by s.id)sql"};
 
-async<MemberCounts> counts(api::Call& call, pg::ReadTx& tx, OrganizationId id) {
+async<api::Encoded<MemberCounts>> counts(api::Call& call, pg::ReadTx& tx, OrganizationId id) {
   return api::remembered<MemberCounts>(call, tx, counts_hold, members_by_role, id,
                                        redis::keys::org_member_count(id.value), redis::ttl::counts);
 }

@@ -78,7 +78,7 @@ class ArrayReader {
   std::size_t size_ = 0;
 };
 
-// The fields of a record of so many. Throws BadField when there are not as many.
+// The fields of a record of so many or more. Throws BadField when there are fewer.
 class RecordReader {
  public:
   RecordReader(Field record, std::size_t size);

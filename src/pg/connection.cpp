@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/system/system_error.hpp>
 #include <utility>
@@ -145,7 +146,7 @@ void Connection::start(std::shared_ptr<Parked> parked) {
     return resume_later(io_, *segment);
   }
   pipeline_.push(std::move(segment));
-  pump();
+  pump_soon();
 }
 
 void Connection::cancel(Parked& parked) { pipeline_.abandon(static_cast<Segment&>(parked)); }
@@ -186,16 +187,30 @@ void Connection::settle() {
     (*segment)->begin_again();
     pipeline_.push_first(*segment);
   }
-  pump();
+  pump_soon();
   for (const auto& segment : finished)
     if (segment->state == Segment::State::done) segment->resume();
+}
+
+// What shares waits until all that is ready has had its turn, and then once more, for what has arrived on other sockets
+// meanwhile: that makes larger groups. Who is alone does not notice.
+void Connection::pump_soon() {
+  const auto* next = pipeline_.next_waiting();
+  if (next == nullptr || next->shares == nullptr) return pump();
+  if (std::exchange(pumping_soon_, true)) return;
+  asio::post(io_, [self = shared_from_this()] {
+    asio::post(self->io_, [self] {
+      self->pumping_soon_ = false;
+      self->pump();
+    });
+  });
 }
 
 // Hands waiting segments to libpq. Not while the socket is full: libpq would move all it has buffered with every send.
 void Connection::pump() {
   while (up() && !blocked_ && pipeline_.in_flight() < window) {
     auto* next = pipeline_.next_waiting();
-    if (next == nullptr || (next->shares && pipeline_.groups() >= max_groups)) return;
+    if (next == nullptr || (next->shares != nullptr && pipeline_.groups() >= max_groups)) return;
     if (pipeline_.in_flight() == 0) at_work_since_ = Segment::Clock::now();
     if (!prepare_missing(*next)) return fail(message());
     for (std::size_t size = 1; size < largest_group && joins(*next); ++size) {
@@ -213,8 +228,7 @@ void Connection::pump() {
 // Whether the one that waits after this one can go into the same transaction.
 bool Connection::joins(const Segment& segment) {
   const auto* after = pipeline_.next_waiting(1);
-  return segment.shares && after != nullptr && after->shares &&
-         after->commands.front().statement == segment.commands.front().statement &&
+  return segment.shares != nullptr && after != nullptr && after->shares == segment.shares &&
          std::ranges::all_of(after->commands,
                              [this](const Command& command) { return prepared(*command.statement).done; });
 }
@@ -231,8 +245,10 @@ bool Connection::write(Command& command) {
   const auto& statement = *command.statement;
   auto& slot = prepared(statement);
   command.generation = slot.generation;
-  const auto name = slot.generation == 0 ? statement.name() : fmt::format("{}#{}", statement.name(), slot.generation);
-  if (command.prepare) return PQsendPrepare(handle_.get(), name.c_str(), statement.query().c_str(), 0, nullptr) == 1;
+  std::string renamed;
+  if (slot.generation != 0) renamed = fmt::format("{}#{}", statement.name(), slot.generation);
+  const char* const name = renamed.empty() ? statement.name().c_str() : renamed.c_str();
+  if (command.prepare) return PQsendPrepare(handle_.get(), name, statement.text().c_str(), 0, nullptr) == 1;
 
   std::array<const char*, max_params> values;
   std::array<int, max_params> lengths, formats;
@@ -244,8 +260,8 @@ bool Connection::write(Command& command) {
     formats[i] = static_cast<int>(params.format(i));
   }
   constexpr int binary = 1;
-  return PQsendQueryPrepared(handle_.get(), name.c_str(), static_cast<int>(params.size()), values.data(),
-                             lengths.data(), formats.data(), binary) == 1;
+  return PQsendQueryPrepared(handle_.get(), name, static_cast<int>(params.size()), values.data(), lengths.data(),
+                             formats.data(), binary) == 1;
 }
 
 // Has every statement of the segment prepared before it runs. Outside of a transaction each preparation is a segment of

@@ -84,6 +84,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
   void settle();
 
   void pump();
+  void pump_soon();
   bool joins(const Segment& segment);
   bool write(Segment& segment);
   bool write(Command& command);
@@ -101,7 +102,8 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
   Pipeline pipeline_;
   std::vector<Prepared> prepared_;  // by Statement::index()
   bool blocked_ = false;            // the socket takes no more for now
-  bool in_transaction_ = false;     // the last segment written ended in a flush
+  bool pumping_soon_ = false;
+  bool in_transaction_ = false;  // the last segment written ended in a flush
   Segment::Clock::time_point at_work_since_;
 };
 

@@ -27,14 +27,33 @@ class Server {
 
   // The statement's description; nullopt text in `error` when the server refuses it.
   Result describe(const Statement& statement, std::string& error) {
-    Result prepared(PQprepare(connection_, "", statement.query().c_str(), 0, nullptr));
-    if (statement.packed() && PQresultStatus(prepared.get()) == PGRES_COMMAND_OK)
-      prepared = Result(PQprepare(connection_, "", statement.text().c_str(), 0, nullptr));
+    const Result prepared(PQprepare(connection_, "", statement.text().c_str(), 0, nullptr));
     if (PQresultStatus(prepared.get()) != PGRES_COMMAND_OK) {
       error = PQresultErrorMessage(prepared.get());
       return {};
     }
     return Result(PQdescribePrepared(connection_, ""));
+  }
+
+  using Columns = std::vector<std::pair<std::string, Oid>>;
+  static Columns columns_of(const Result& described) {
+    Columns columns;
+    for (int i = 0; i < PQnfields(described.get()); ++i)
+      columns.emplace_back(PQfname(described.get(), i), PQftype(described.get(), i));
+    return columns;
+  }
+  // Of the table whose rows have this type.
+  Columns columns_of(Oid row_type) {
+    const auto id = std::to_string(row_type);
+    const std::array values{id.c_str()};
+    const Result answer(PQexecParams(connection_, R"sql(
+      select a.attname, a.atttypid from pg_type t join pg_attribute a on a.attrelid = t.typrelid
+      where t.oid = $1::oid and a.attnum > 0 and not a.attisdropped order by a.attnum)sql",
+                                     1, nullptr, values.data(), nullptr, nullptr, 0));
+    Columns columns;
+    for (std::size_t row = 0; row < answer.rows(); ++row)
+      columns.emplace_back(answer.field(row, 0).bytes(), std::stoul(std::string(answer.field(row, 1).bytes())));
+    return columns;
   }
 
   const ServerType& type(Oid oid) {
@@ -99,24 +118,25 @@ void compare(Server& server, const Statement& statement, std::vector<std::string
   const auto expected = statement.expectations().columns ? statement.expectations().columns() : std::vector<Column>{};
   // A statement run for its effect may still return something nobody reads.
   if (expected.empty()) return;
-  std::vector<bool> wanted(described.columns());
+  auto actual = Server::columns_of(described);
+  const bool whole = statement.one() && !expected.front().name.empty();
+  if (whole) actual = actual.size() == 1 ? server.columns_of(actual.front().second) : Server::Columns();
+  std::vector<bool> wanted(actual.size());
   for (const auto& column : expected) {
     std::size_t at = 0;
-    while (at < described.columns() &&
-           (wanted[at] || (!column.name.empty() && described.column_name(at) != column.name)))
-      ++at;
-    if (at == described.columns()) {
+    while (at < actual.size() && (wanted[at] || (!column.name.empty() && actual[at].first != column.name))) ++at;
+    if (at == actual.size()) {
       differ(fmt::format("column {}: missing", column.name));
       continue;
     }
     wanted[at] = true;
-    if (statement.packed() && at != static_cast<std::size_t>(&column - expected.data()))
-      differ(fmt::format("column {}: not where its member is, and packed columns have no names", column.name));
-    if (auto text = difference(column.type, server.type(PQftype(described.get(), static_cast<int>(at)))); !text.empty())
-      differ(fmt::format("column {}: {}", described.column_name(at), text));
+    if (whole && at != static_cast<std::size_t>(&column - expected.data()))
+      differ(fmt::format("column {}: not where its member is, and a whole row's columns have no names", column.name));
+    if (auto text = difference(column.type, server.type(actual[at].second)); !text.empty())
+      differ(fmt::format("column {}: {}", actual[at].first, text));
   }
-  for (std::size_t at = 0; at < described.columns(); ++at)
-    if (!wanted[at]) differ(fmt::format("column {}: no member takes it", described.column_name(at)));
+  for (std::size_t at = 0; at < actual.size(); ++at)
+    if (!wanted[at]) differ(fmt::format("column {}: no member takes it", actual[at].first));
 }
 
 }  // namespace
@@ -129,8 +149,8 @@ Described describe(pg_conn* connection, const Statement& statement) {
   Described described;
   for (int i = 0; i < PQnparams(description.get()); ++i)
     described.param_types.push_back(server.type(PQparamtype(description.get(), i)).name);
-  for (int i = 0; i < PQnfields(description.get()); ++i)
-    described.columns.emplace_back(PQfname(description.get(), i), server.type(PQftype(description.get(), i)).name);
+  for (const auto& [name, type] : Server::columns_of(description))
+    described.columns.emplace_back(name, server.type(type).name);
   return described;
 }
 

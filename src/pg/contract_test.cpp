@@ -41,6 +41,8 @@ class Contract : public testing::Test {
         "case when i % 5 > 0 then '2026-01-01'::timestamptz + (i % 7) * interval '1 day' end, 1 from "
         "generate_series(1, 100) i");
     execute("grant select on cards to cairn_app");
+    execute("create view cards_as_they_are as select id, name, mood, due from cards");
+    execute("create view cards_in_another_order as select id, mood, name, due from cards");
   }
   static void execute(const std::string& sql) { Server::execute(Server::instance().owner(database_), sql); }
   static std::vector<std::string> differences() {
@@ -69,8 +71,10 @@ TEST_F(Contract, FindsEveryKindOfDifference) {
   const Sql<Card()> missing{"contract.missing", "select id, name, mood from cards"};
   const Sql<Card()> extra{"contract.extra", "select id, name, mood, due, list from cards"};
   const Sql<Card()> refused{"contract.refused", "select nothing from nowhere"};
-  const Sql<Card()> packed{"contract.packed", "select id, mood, name, due from cards", Reply::packed};
-  const Sql<Card()> fits{"contract.fits", "select id, name, mood, due from cards", Reply::packed};
+  const Sql<Card()> columns{"contract.columns", "select id, name, mood, due from cards", Reply::one};
+  const Sql<Card()> whole{"contract.whole", "select c from cards c", Reply::one};
+  const Sql<Card()> order{"contract.order", "select o from cards_in_another_order o", Reply::one};
+  const Sql<Card()> fits{"contract.fits", "select f from cards_as_they_are f", Reply::one};
   const Sql<void(std::int64_t)> narrow{"contract.narrow", "update cards set list = $1"};
   const auto found = differences();
   EXPECT_THAT(found, Contains(AllOf(HasSubstr("contract.param: parameter $1"), HasSubstr("uuid"))));
@@ -79,7 +83,9 @@ TEST_F(Contract, FindsEveryKindOfDifference) {
   EXPECT_THAT(found, Contains("contract.extra: column list: no member takes it"));
   EXPECT_THAT(found, Contains(AllOf(HasSubstr("contract.refused:"), HasSubstr("nowhere"))));
   EXPECT_THAT(found, Contains(HasSubstr("contract.narrow: parameter $1")));
-  EXPECT_THAT(found, Contains(HasSubstr("contract.packed: column name: not where its member is")));
+  EXPECT_THAT(found, Contains("contract.columns: column id: missing"));
+  EXPECT_THAT(found, Contains("contract.whole: column list: no member takes it"));
+  EXPECT_THAT(found, Contains(HasSubstr("contract.order: column name: not where its member is")));
   EXPECT_THAT(found, Not(Contains(HasSubstr("contract.fits"))));
 }
 
@@ -88,7 +94,7 @@ TEST_F(Contract, ComparesTheLabelsOfEnums) {
   EXPECT_THAT(differences(), Not(Contains(HasSubstr("contract.moods"))));
   execute("alter type mood add value 'tired'");
   EXPECT_THAT(differences(), Contains(AllOf(HasSubstr("contract.moods"), HasSubstr("tired"))));
-  execute("drop table cards; drop type mood");
+  execute("drop table cards cascade; drop type mood");
   SetUpTestSuite();
 }
 

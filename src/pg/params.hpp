@@ -28,6 +28,20 @@ class Params {
     if (format == Format::text) bytes_.push_back('\0');  // libpq measures those itself
   }
 
+  // Appends all of another's.
+  void append(const Params& more) {
+    const auto before = static_cast<std::int32_t>(bytes_.size());
+    slots_.reserve(slots_.size() + more.slots_.size());
+    bytes_.append(more.bytes_);
+    for (auto slot : more.slots_) {
+      slot.offset += before;
+      slots_.push_back(slot);
+    }
+  }
+
+  // Forgets all but the first so many.
+  void keep(std::size_t count) { slots_.resize(count); }
+
   std::size_t size() const { return slots_.size(); }
   bool null(std::size_t index) const { return slots_[index].length < 0; }
   Format format(std::size_t index) const { return slots_[index].format; }

@@ -22,7 +22,8 @@ void Segment::begin_again() {
   for (auto& command : commands) command.result = {};
   sync_failure = {};
   answered_ = 0;
-  failed_sync_ended_ = shares = again = false;
+  failed_sync_ended_ = again = false;
+  shares = nullptr;
   ending = Ending::sync;
   state = State::waiting;
 }
@@ -36,7 +37,7 @@ void Pipeline::mark_written() {
 
 void Pipeline::push_written(SegmentPtr segment) {
   segment->state = Segment::State::written;
-  if (segment->shares && segment->ending == Segment::Ending::sync) ++groups_;
+  if (segment->shares != nullptr && segment->ending == Segment::Ending::sync) ++groups_;
   written_.push_back(std::move(segment));
 }
 
@@ -99,7 +100,7 @@ void Pipeline::finish_front() {
 }
 
 void Pipeline::finish_group() {
-  if (written_.front()->shares) --groups_;
+  if (written_.front()->shares != nullptr) --groups_;
   joined_.push_back(std::move(written_.front()));
   written_.pop_front();
   const bool again = joined_.size() + std::exchange(early_, 0) > 1 &&

@@ -30,7 +30,7 @@ struct Command {
 
 // Statements that travel together. One that ends in a sync is a transaction of its own, or the end of one that earlier
 // segments, which ended in a flush, left open.
-// Segments that share begin with the same statement and are put into one transaction: all but the last are `joined` to
+// Segments that share begin with the same prelude and are put into one transaction: all but the last are `joined` to
 // the sync of that one. When anything in such a group fails, nothing of it has happened, and each is sent `again`,
 // alone. Reads that were answered before that have their answer already: they are done as soon as they are answered, so
 // that their replies go out while the server works on the rest of the group.
@@ -46,9 +46,9 @@ class Segment : public Parked {
   Ending ending;
   Clock::time_point deadline;
   State state = State::waiting;
-  Result sync_failure;  // the commit itself failed: a deferred constraint
-  bool shares = false, reads = false;
-  bool again = false;
+  Result sync_failure;                // the commit itself failed: a deferred constraint
+  const Statement* shares = nullptr;  // the prelude it shares with others that have the same
+  bool reads = false, again = false;
 
   // As it was before it was sent, to be sent by itself.
   void begin_again();

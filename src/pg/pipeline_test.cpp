@@ -93,13 +93,15 @@ TEST(Pipeline, EndsASegmentWithoutSyncAfterItsLastCommand) {
   EXPECT_EQ(commit->state, State::done);
 }
 
+const Sql<bool()> prelude{"test.pipeline_prelude", "select true"};
+
 // A group of as many as there are numbers, with the server's answer to all but the sync; a negative number is a
 // failure, and what follows it is not run.
 std::vector<SegmentPtr> answered_group(Pipeline& pipeline, const std::vector<int>& numbers, bool reads = false) {
   std::vector<SegmentPtr> group;
   for (std::size_t i = 0; i < numbers.size(); ++i) {
     auto made = segment(1, i + 1 < numbers.size() ? Ending::joined : Ending::sync);
-    made->shares = true;
+    made->shares = &prelude;
     made->reads = reads;
     group.push_back(written(pipeline, std::move(made)));
   }
@@ -144,7 +146,7 @@ TEST(Pipeline, WantsAWholeGroupAgainWhenAnyOfItFails) {
       group[i]->begin_again();
       EXPECT_EQ(group[i]->state, State::waiting);
       EXPECT_EQ(group[i]->ending, Ending::sync);
-      EXPECT_FALSE(group[i]->shares);
+      EXPECT_EQ(group[i]->shares, nullptr);
       EXPECT_FALSE(group[i]->commands[0].result);
     }
   }

@@ -91,25 +91,27 @@ TEST_F(PoolOnServer, MatchesColumnsToMembersByName) {
   with_pool(settings(), body);
 }
 
-TEST_F(PoolOnServer, ReadsAPackedRowByTheOrderOfItsMembers) {
-  static const Sql<Thing()> packed{"test.packed", "select 7::bigint as id, 'x'::text as name, null::bigint as parent",
-                                   Reply::packed};
-  static const Sql<Thing()> none{"test.packed_none", "select id, name, parent from things where id < 0", Reply::packed};
-  static const Sql<Thing()> fewer{"test.packed_fewer", "select 7::bigint as id, 'x'::text as name", Reply::packed};
-  static const Sql<Thing()> narrow{"test.packed_narrow", "select 7 as id, 'x'::text as name, 2::bigint as parent",
-                                   Reply::packed};
+TEST_F(PoolOnServer, ReadsAWholeRowByTheOrderOfItsMembers) {
+  static const Sql<Thing()> whole{"test.whole", "select t from things t where id = 7", Reply::one};
+  static const Sql<Thing()> none{"test.whole_none", "select t from things t where id < 0", Reply::one};
+  static const Sql<Thing()> more{"test.whole_more", "select row(7::bigint, 'x'::text, 2::bigint, now())", Reply::one};
+  static const Sql<Thing()> fewer{"test.whole_fewer", "select row(7::bigint, 'x'::text)", Reply::one};
+  static const Sql<Thing()> narrow{"test.whole_narrow", "select row(7, 'x'::text, 2::bigint)", Reply::one};
+  owner("insert into things values (7, 'x', null)");
   const auto body = [](Pool& pool) -> async<> {
     auto tx = pool.read();
-    const auto seven = co_await tx.one(packed);
+    const auto seven = co_await tx.one(whole);
     EXPECT_EQ(seven.id, 7);
     EXPECT_EQ(seven.name, "x");
     EXPECT_EQ(seven.parent, std::nullopt);
+    const auto longer = co_await tx.one(more);
+    EXPECT_EQ(longer.parent, 2);
     const auto nothing = co_await tx.maybe(none);
     EXPECT_FALSE(nothing);
     const auto size = co_await problem_of(tx.one(fewer));
-    EXPECT_THAT(size.cause, HasSubstr("test.packed_fewer"));
+    EXPECT_THAT(size.cause, HasSubstr("test.whole_fewer"));
     const auto type = co_await problem_of(tx.one(narrow));
-    EXPECT_THAT(type.cause, HasSubstr("test.packed_narrow, column id"));
+    EXPECT_THAT(type.cause, HasSubstr("test.whole_narrow, column id"));
   };
   with_pool(settings(), body);
 }
@@ -657,6 +659,39 @@ TEST_F(PoolOnServer, AnswersReadsThatTravelTogetherEachAsItsReader) {
         EXPECT_EQ(code, "unavailable");
       else
         EXPECT_EQ(seen, user) << code;
+    };
+    for (int i = 0; i < 200; ++i) asio::co_spawn(executor, one(i), asio::detached);
+    while (ended < 200) co_await scratch::pause(1ms);
+  };
+  with_pool(settings(), body);
+}
+
+// What is read in one statement with its prelude, among what is not.
+TEST_F(PoolOnServer, ReadsOneBehindItsPreludeAsThatReader) {
+  static const Sql<std::string(std::int64_t)> own{
+      "test.own", "select current_setting('app.user_id') || t.name from things t where t.id = $1", Reply::one};
+  owner("insert into things values (1, '-one', null)");
+  const auto body = [](Pool& pool) -> async<> {
+    const auto executor = co_await asio::this_coro::executor;
+    int ended = 0;
+    const auto one = [&](int number) -> async<> {
+      const auto user = number % 7 == 3 ? std::string("nobody") : fmt::format("user{}", number);
+      auto tx = pool.read(checked(user));
+      std::optional<std::string> seen;
+      std::string code;
+      try {
+        if (number % 3 == 0)
+          seen = co_await tx.one(who) + "-one";
+        else
+          seen = co_await tx.maybe(own, number % 5 == 1 ? 2 : 1);
+      } catch (const Problem& problem) { code = problem.code; }
+      ++ended;
+      if (number % 7 == 3)
+        EXPECT_EQ(code, "unavailable");
+      else if (number % 3 != 0 && number % 5 == 1)
+        EXPECT_EQ(seen, std::nullopt) << code;
+      else
+        EXPECT_EQ(seen, user + "-one") << code;
     };
     for (int i = 0; i < 200; ++i) asio::co_spawn(executor, one(i), asio::detached);
     while (ended < 200) co_await scratch::pause(1ms);

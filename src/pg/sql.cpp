@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <stdexcept>
 #include <unordered_set>
 
@@ -20,6 +21,18 @@ struct Registry {
 Registry& registry() {
   static Registry instance;
   return instance;
+}
+
+// `text` with $1 as the placeholder after the first `before` ones, and so on.
+std::string renumbered(std::string_view text, std::size_t before) {
+  std::string out;
+  for (auto at = text.find('$'); at != text.npos; at = text.find('$')) {
+    std::size_t number = 0;
+    const auto [end, error] = std::from_chars(text.data() + at + 1, text.data() + text.size(), number);
+    out.append(text.substr(0, at)).append(fmt::format("${}", number + before));
+    text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+  }
+  return out.append(text);
 }
 
 }  // namespace
@@ -45,7 +58,20 @@ Statement::~Statement() {
   all.names.erase(name_);
 }
 
-std::string Statement::query() const { return packed() ? "select packed from (" + text_ + ") as packed" : text_; }
+// A join from the left to the right, and never pulled apart, because of `offset 0`: the settings are made before any
+// policy looks at them, and while the prelude says false nothing on the right is run.
+const Statement& Statement::behind(const Statement& prelude) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = std::ranges::find(behind_, prelude.index(), [](const auto& made) { return made.first; });
+  if (found != behind_.end()) return *found->second;
+  auto text = fmt::format(
+      "select answer.* from ({}\n offset 0) as caller (recognised) cross join lateral (select * from ({}\n) as asked "
+      "where caller.recognised offset 0) as answer",
+      renumbered(prelude.text(), placeholders_), text_);
+  auto made = std::make_unique<Statement>(fmt::format("{} behind {}", name_, prelude.name()), std::move(text),
+                                          placeholders_ + prelude.placeholders(), Expectations{});
+  return *behind_.emplace_back(prelude.index(), std::move(made)).second;
+}
 
 std::vector<const Statement*> statements() {
   auto& all = registry();

@@ -3,6 +3,7 @@
 #include <boost/describe.hpp>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -25,10 +26,12 @@ struct Column {
   SqlType type;
 };
 
-// How rows come back. PostgreSQL describes every column in every reply, half a kilobyte for a task; of a packed row it
-// describes one column, a record. Pays for statements of one row and many columns, which list them in the order of the
-// row type's members.
-enum class Reply { columns, packed };
+// How rows come back. `one` is for statements that are asked often and yield one row or none: it is read in one
+// statement with the prelude that proves who asks (`behind`), and has a single column. PostgreSQL pays for each column
+// a statement lists, and describes it in each reply, half a kilobyte for a task. So where the row type is a struct, the
+// column is a whole row of a table (`select t from tasks t`), and the struct's members are the table's columns in the
+// table's order; columns that are added to the table later are passed over.
+enum class Reply { rows, one };
 
 // A named statement with a constant text. The name is the prepared statement's name, the metric label and the log key;
 // it is unique in the process (std::logic_error when it is not). Constant after construction; any thread may use it.
@@ -41,15 +44,17 @@ class Statement {
   };
 
   Statement(std::string name, std::string text, std::size_t placeholders, Expectations expectations,
-            Reply reply = Reply::columns);
+            Reply reply = Reply::rows);
   Statement(const Statement&) = delete;
   Statement& operator=(const Statement&) = delete;
   ~Statement();
 
   const std::string& name() const { return name_; }
   const std::string& text() const { return text_; }
-  std::string query() const;  // what is prepared: the text, or around it what packs its rows
-  bool packed() const { return reply_ == Reply::packed; }
+  bool one() const { return reply_ == Reply::one; }
+  // This one behind a checked prelude (pg/tx.hpp), in one statement: its row, if the prelude says true, and otherwise
+  // none. Binds its own parameters and then the prelude's. Made at first use and kept. Any thread.
+  const Statement& behind(const Statement& prelude) const;
   std::size_t index() const { return index_; }  // dense: the slot in per-connection and per-statement tables
   std::size_t placeholders() const { return placeholders_; }
   const Expectations& expectations() const { return expectations_; }
@@ -64,6 +69,8 @@ class Statement {
   std::size_t index_, placeholders_;
   Expectations expectations_;
   Reply reply_;
+  mutable std::mutex mutex_;
+  mutable std::vector<std::pair<std::size_t, std::unique_ptr<Statement>>> behind_;  // by the prelude's index
   mutable std::once_flag ordered_;
   mutable std::vector<std::uint8_t> order_;
 };
@@ -116,7 +123,7 @@ class Sql;
 template<class Row, class... Params>
 class Sql<Row(Params...)> : public Statement {
  public:
-  Sql(const char* name, SqlText<(placeholders_of<Params> + ... + 0)> text, Reply reply = Reply::columns)
+  Sql(const char* name, SqlText<(placeholders_of<Params> + ... + 0)> text, Reply reply = Reply::rows)
       : Statement(name, text.str(), (placeholders_of<Params> + ... + 0), {&params, &columns_of<Row>}, reply) {}
 
  private:
@@ -159,7 +166,7 @@ void decode_members(Row& into, const Statement& statement, Next next, List<Membe
 }
 
 template<DescribedRow Row>
-void decode_packed(Row& into, const Statement& statement, Field record) {
+void decode_whole(Row& into, const Statement& statement, Field record) {
   try {
     wire::RecordReader reader(record, names<Row>.size());
     decode_members(
@@ -191,9 +198,9 @@ std::vector<Row> read_rows(const Statement& statement, const Result& result) {
   if constexpr (DescribedRow<Row>) {
     static_assert(!std::is_aggregate_v<Row> || std::is_trivially_destructible_v<Row>,
                   "start the struct with `X() = default;` (docs/adr/0006-await-rule.md)");
-    if (statement.packed()) {
+    if (statement.one()) {
       for (std::size_t row = 0; row < result.rows(); ++row)
-        detail::decode_packed(rows.emplace_back(), statement, result.field(row, 0));
+        detail::decode_whole(rows.emplace_back(), statement, result.field(row, 0));
       return rows;
     }
     const auto order = statement.order(result, detail::names<Row>);

@@ -31,11 +31,25 @@ ReadTx::ReadTx(Pool& pool, Prelude prelude, Deadline deadline)
 ReadTx::~ReadTx() = default;
 
 async<Result> ReadTx::fetch(const Statement& statement, Params params) {
+  if (prelude_.checked && statement.one()) {
+    const auto own = params.size();
+    params.append(prelude_.params);
+    auto only = std::make_shared<Segment>(Segment::Ending::sync, deadline_);
+    only->commands.emplace_back(statement.behind(*prelude_.statement), std::move(params));
+    only->shares = prelude_.statement;
+    only->reads = true;
+    co_await pool_->read(only);
+    auto result = answer(*only, nullptr);
+    if (result.rows() != 0) co_return result;
+    // Either there is no such row or the caller is not who that was: what follows tells which.
+    params = std::move(only->commands.front().params);
+    params.keep(own);
+  }
   auto segment = std::make_shared<Segment>(Segment::Ending::sync, deadline_);
   segment->commands.reserve(2);
   if (prelude_.statement != nullptr) segment->commands.emplace_back(*prelude_.statement, prelude_.params);
   segment->commands.emplace_back(statement, std::move(params));
-  segment->shares = prelude_.checked;
+  segment->shares = prelude_.checked ? prelude_.statement : nullptr;
   segment->reads = true;
   co_await pool_->read(segment);
   co_return answer(*segment, prelude_.statement != nullptr ? &prelude_ : nullptr);
@@ -78,7 +92,7 @@ async<Result> Tx::exchange(std::shared_ptr<Segment> segment) {
   }
   if (first && segment->ending == Segment::Ending::sync) {
     // A whole transaction in one segment: nothing of it stays behind, so it needs no connection to itself.
-    segment->shares = prelude_.checked;
+    segment->shares = prelude_.checked ? prelude_.statement : nullptr;
     co_await pool_->commit(segment);
     auto only = answer(*segment, prelude);
     committed();

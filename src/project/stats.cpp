@@ -27,7 +27,8 @@ BOOST_DESCRIBE_STRUCT(StatsRow, (Figures), (weeks, seen))
 
 const pg::Sql<bool(ProjectId, std::string)> tasks_hold{"project.tasks_hold", R"sql(
   select app.still_holds($2, p.organization_id, p.id, '{tasks}')
-  from projects p where p.id = $1 and app.belongs_to(p.organization_id))sql"};
+  from projects p where p.id = $1)sql",
+                                                       pg::Reply::one};
 
 // Reads no task: the index tasks_project_status_due_idx holds all that is asked for. Nothing of it changes by time
 // alone.
@@ -90,12 +91,12 @@ const pg::Sql<StatsRow(ProjectId)> stats_of{"project.stats", R"sql(
           from weeks w left join created m on m.week = w.week left join completed d on d.week = w.week) as weeks
   from sight s cross join counted c)sql"};
 
-async<Counts> counts(api::Call& call, pg::ReadTx& tx, ProjectId id) {
+async<api::Encoded<Counts>> counts(api::Call& call, pg::ReadTx& tx, ProjectId id) {
   return api::remembered<Counts>(call, tx, tasks_hold, counts_by_status, id, redis::keys::task_counts(id.value),
                                  redis::ttl::counts);
 }
 
-async<Stats> stats(api::Call& call, pg::ReadTx& tx, ProjectId id) {
+async<api::Encoded<Stats>> stats(api::Call& call, pg::ReadTx& tx, ProjectId id) {
   return api::remembered<Stats>(call, tx, tasks_hold, stats_of, id, redis::keys::project_stats(id.value),
                                 redis::ttl::stats);
 }

@@ -317,7 +317,8 @@ async<api::Identity> authenticated(Caches& caches, api::Call& call, std::string_
   if (token->use == Use::api) {
     identity = co_await caches.api_tokens.authenticate(call, *token, anew);
   } else {
-    auto access = co_await caches.sessions.check(call, *token, anew);
+    auto access = anew ? nullptr : caches.sessions.fresh(*token);
+    if (!access) access = co_await caches.sessions.check(call, *token, anew);
     call.identity.user = token->user;
     // A demotion shows in the statement that does the work, a promotion does not: before a refusal PostgreSQL is asked.
     const auto needed = api::server_rank(call.endpoint->spec.allow);
@@ -404,11 +405,15 @@ async<> resume(pg::Tx& tx, const api::Call& call, Instant expires) {
   co_await tx.run(insert_session_again, token->hash, expires);
 }
 
+std::shared_ptr<const SessionAccess> Cache::fresh(const Token& token) const {
+  const auto found = entries_.find(token.hash);
+  if (found == entries_.end() || std::chrono::steady_clock::now() - found->second.seen >= touch_interval)
+    return nullptr;
+  return found->second.access;
+}
+
 async<std::shared_ptr<const SessionAccess>> Cache::check(api::Call& call, const Token& token, bool anew) {
   const auto now = std::chrono::steady_clock::now();
-  const auto found = entries_.find(token.hash);
-  if (found != entries_.end() && !anew && now - found->second.seen < touch_interval) co_return found->second.access;
-
   // A token that is made up must leave no trace, so PostgreSQL is asked before Redis hears of it.
   pg::ReadTx tx = call.core.database.read(pg::Prelude{}, call.deadline);
   auto learnt = co_await tx.maybe(access_of_session, token.hash);

@@ -84,8 +84,10 @@ async<> resume(pg::Tx& tx, const api::Call& call, Instant expires);
 // PostgreSQL's to say, with every request.
 class Cache {
  public:
-  // What is remembered, or what PostgreSQL says when nothing is or `anew`. Throws Problem (unauthenticated) when there
-  // is no such session, or ends it when it has been idle too long.
+  // What is remembered and need not be asked about; null: check.
+  std::shared_ptr<const SessionAccess> fresh(const Token& token) const;
+  // What PostgreSQL says. Throws Problem (unauthenticated) when there is no such session, or, unless asked `anew` for
+  // one that is in use, ends it when it has been idle too long.
   async<std::shared_ptr<const SessionAccess>> check(api::Call& call, const Token& token, bool anew);
 
  private:

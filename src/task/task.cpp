@@ -20,12 +20,7 @@ const pg::Constraint assignee_sees_project{"tasks_assignee_sees_project", Kind::
 const pg::Constraint tags_valid{"tasks_tags_valid", Kind::invalid, "invalid", "/tags",
                                 "must be at most 50 different tags of 1 to 64 characters"};
 
-const pg::Sql<Task(TaskId)> by_id{"task.by_id", R"sql(
-  select t.id, t.organization_id, t.project_id, t.title, t.description, t.status, t.priority, t.assigned_to, t.due_date,
-         t.estimated_hours, t.actual_hours, t.tags, t.metadata, t.external_id, t.created_by, t.created_at, t.updated_at,
-         t.version
-  from tasks t where t.id = $1)sql",
-                                  pg::Reply::packed};
+const pg::Sql<Task(TaskId)> by_id{"task.by_id", "select t from tasks t where t.id = $1", pg::Reply::one};
 
 const pg::Sql<Task(TaskId, std::optional<Instant>, std::optional<std::string>)> by_id_as_of{"task.by_id_as_of", R"sql(
   select t.id, t.organization_id, t.project_id, t.title, t.description, t.status, t.priority, t.assigned_to, t.due_date,

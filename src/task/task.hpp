@@ -19,29 +19,30 @@ using Title = Text<1, 200>;
 using Tag = Text<1, 64>;
 using Hours = Bounded<0, 1'000'000>;
 
+// In the order of the table's columns: pg::Reply::one.
 struct Task : json::Read {
   Task() = default;
   TaskId id;
-  OrganizationId organization_id;
   ProjectId project_id;
+  std::optional<AccountId> assigned_to;
   Title title;
   std::optional<Markdown> description;
   Status status = Status::todo;
   Priority priority = Priority::medium;
-  std::optional<AccountId> assigned_to;
   std::optional<Instant> due_date;
   std::optional<Hours> estimated_hours, actual_hours;
   std::vector<Tag> tags;
   JsonObject metadata;
-  std::optional<ExternalId> external_id;
   AccountId created_by;
   Instant created_at, updated_at;
+  std::optional<ExternalId> external_id;
   std::int64_t version = 0;
+  OrganizationId organization_id;
 };
 BOOST_DESCRIBE_STRUCT(Task, (),
-                      (id, organization_id, project_id, title, description, status, priority, assigned_to, due_date,
-                       estimated_hours, actual_hours, tags, metadata, external_id, created_by, created_at, updated_at,
-                       version))
+                      (id, project_id, assigned_to, title, description, status, priority, due_date, estimated_hours,
+                       actual_hours, tags, metadata, created_by, created_at, updated_at, external_id, version,
+                       organization_id))
 
 struct Draft : json::Written {
   Draft() = default;
