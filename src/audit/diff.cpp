@@ -32,7 +32,7 @@ struct Sight {
 };
 BOOST_DESCRIBE_STRUCT(Sight, (), (holds, seen))
 const pg::Sql<Sight(ProjectId, std::string)> sight_of{"diff.sight", R"sql(
-  select s.whole and app.still_holds($2, s.organization_id, null, '{projects,project_members,tasks}') as holds,
+  select s.whole and app.holds_as_of($2, s.organization_id, null, '{projects,project_members,tasks}') is not null as holds,
          case when s.whole then pg_current_snapshot()::text || '@200000000000000000' else '' end as seen
   from (select o as organization_id, coalesce(o = any (app.uuids('app.open')), false) as whole
         from app.organization_of($1) o where app.belongs_to(o)) as s)sql"};

@@ -78,6 +78,7 @@ std::vector<std::string> server_arguments(const Site& site, const fs::path& post
       "ident_file=" + (site.root / "pg_ident.conf").string(),
       "max_connections=60",
       fmt::format("shared_buffers={}MB", buffers),
+      "wal_buffers=4MB",  // all of it is touched; changes are flushed long before more has come together
       fmt::format("effective_cache_size={}MB", std::max<std::uintmax_t>(mib / 2, 64)),
       "jit=off",
       fmt::format("fsync={}", synced),

@@ -12,9 +12,9 @@ struct MemberCountsRow : MemberCounts {
 };
 BOOST_DESCRIBE_STRUCT(MemberCountsRow, (MemberCounts), (seen))
 
-const pg::Sql<bool(OrganizationId, std::string)> counts_hold{"organization.counts_hold", R"sql(
-  select app.still_holds($2, o.id, null, '{user_organizations}') from organizations o where o.id = $1)sql",
-                                                             pg::Reply::one};
+const pg::Sql<std::optional<std::string>(OrganizationId, std::string)> counts_hold{"organization.counts_hold", R"sql(
+  select app.holds_as_of($2, o.id, null, '{user_organizations}') from organizations o where o.id = $1)sql",
+                                                                                   pg::Reply::one};
 
 const pg::Sql<MemberCountsRow(OrganizationId)> members_by_role{"organization.counts", R"sql(
   with sight as materialized (select o.id from organizations o where o.id = $1)

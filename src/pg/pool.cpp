@@ -21,6 +21,8 @@ namespace {
 constexpr auto sweep_interval = 50ms;
 constexpr auto first_pause = 50ms, longest_pause = 5000ms;
 constexpr std::size_t max_tickets = 1024;
+// One to use and one to go around it; each costs PostgreSQL 2.4 MB.
+constexpr unsigned shared_at_first = 2;
 // Longer than a full group of the usual statements takes on a busy machine.
 constexpr auto long_wait = 25ms;
 
@@ -38,8 +40,8 @@ PoolState::PoolState(asio::io_context& io, Settings settings)
 
 void PoolState::open() {
   if (!reads_.empty()) return;
-  for (unsigned i = 0; i < std::max(1U, settings_.read_connections); ++i) add_slot(Use::reads);
-  for (unsigned i = 0; i < std::max(1U, settings_.commit_connections); ++i) add_slot(Use::commits);
+  for (const auto use : {Use::reads, Use::commits})
+    for (unsigned i = 0; i < std::min(shared_at_first, most(use)); ++i) add_slot(use);
   add_slot(Use::leases);
 }
 
@@ -135,23 +137,26 @@ async<> PoolState::wait_ready(std::chrono::milliseconds patience) {
   }
 }
 
-async<> PoolState::read(SegmentPtr segment) { return share(reads_, std::move(segment)); }
-async<> PoolState::commit(SegmentPtr segment) { return share(commits_, std::move(segment)); }
+async<> PoolState::read(SegmentPtr segment) { return share(Use::reads, std::move(segment)); }
+async<> PoolState::commit(SegmentPtr segment) { return share(Use::commits, std::move(segment)); }
 
-async<> PoolState::share(const Slots& slots, SegmentPtr segment) {
+async<> PoolState::share(Use use, SegmentPtr segment) {
   if (draining_) throw unavailable("the pool is closing");
   // One connection that everybody shares makes larger groups than several do, for as long as it goes forward; the
-  // others are for when a slow statement is on it.
+  // others are for when a slow statement is on it, and the last of them are opened only then.
   Connection* best = nullptr;
+  bool goes_forward = false;
   const auto now = std::chrono::steady_clock::now();
-  for (const auto& slot : slots) {
+  for (const auto& slot : slots(use)) {
     if (!slot->connection || !slot->connection->up()) continue;
     if (best == nullptr || slot->connection->load() < best->load()) best = slot->connection.get();
     if (slot->connection->waited(now) > long_wait || slot->connection->waiting() >= settings_.queue_limit) continue;
     best = slot->connection.get();
+    goes_forward = true;
     break;
   }
   if (best == nullptr) throw unavailable("no shared connection is up");
+  if (!goes_forward && slots(use).size() < most(use)) add_slot(use);
   if (best->waiting() >= settings_.queue_limit) {
     ++counted_.refused;
     throw unavailable("the queue of every shared connection is full");

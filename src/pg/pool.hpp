@@ -15,8 +15,8 @@ struct Settings {
   std::string conninfo;  // libpq's connection string or URI
   std::string role;      // taken on by every connection when set (`-c role=`)
   std::string application_name = "cairn";
-  unsigned read_connections = 2;    // shared and pipelined; per core
-  unsigned commit_connections = 4;  // shared and pipelined, for writes of one statement; per core
+  unsigned read_connections = 2;    // at most, shared and pipelined; per core; opened as needed but for the first two
+  unsigned commit_connections = 4;  // the same, for writes of one statement
   unsigned write_connections = 8;   // at most, leased one request at a time; per core; opened as needed
   unsigned queue_limit = 256;       // requests waiting on one shared connection before it refuses more
   std::chrono::milliseconds statement_deadline{5000};

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/io_context.hpp>
 #include <chrono>
@@ -78,8 +79,11 @@ class PoolState final : public std::enable_shared_from_this<PoolState>, private 
 
   using Slots = std::vector<std::shared_ptr<Slot>>;
   Slots& slots(Use use) { return use == Use::reads ? reads_ : use == Use::commits ? commits_ : writes_; }
+  unsigned most(Use use) const {
+    return std::max(1U, use == Use::reads ? settings_.read_connections : settings_.commit_connections);
+  }
   void add_slot(Use use);
-  async<> share(const Slots& slots, SegmentPtr segment);
+  async<> share(Use use, SegmentPtr segment);
   async<> keep(std::shared_ptr<PoolState> self, std::shared_ptr<Slot> slot);
   async<> connect(std::shared_ptr<Slot> slot);
   async<> roll_back(std::shared_ptr<PoolState> self, std::shared_ptr<Connection> connection);

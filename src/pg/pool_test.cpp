@@ -721,6 +721,33 @@ TEST_F(PoolOnServer, GoesAroundASlowStatement) {
   with_pool(settings(2), body);
 }
 
+TEST_F(PoolOnServer, OpensFurtherSharedConnectionsWhenTheFirstAreHeldUp) {
+  const auto body = [](Pool& pool) -> async<> {
+    while (pool.stats().reads_up < 2) co_await scratch::pause(1ms);
+    const auto executor = co_await asio::this_coro::executor;
+    int ended = 0;
+    const auto slow = [&]() -> async<> {
+      auto tx = pool.read(checked("slow"));
+      co_await tx.one(sleep, 2.0);
+      ++ended;
+    };
+    for (int i = 0; i < 2; ++i) {
+      asio::co_spawn(executor, slow(), asio::detached);
+      co_await scratch::pause(100ms);
+    }
+    EXPECT_EQ(pool.stats().reads_up, 2U);
+    asio::co_spawn(executor, slow(), asio::detached);  // has to wait behind one of them
+    while (pool.stats().reads_up < 3) co_await scratch::pause(1ms);
+    auto tx = pool.read(checked("quick"));
+    const auto name = co_await tx.one(who);
+    EXPECT_EQ(name, "quick");
+    EXPECT_EQ(ended, 0);
+    while (ended < 3) co_await scratch::pause(10ms);
+    EXPECT_EQ(pool.stats().reads_up, 3U);
+  };
+  with_pool(settings(3), body);
+}
+
 TEST_F(PoolOnServer, OpensWriteConnectionsAsTheyAreNeeded) {
   const auto body = [](Pool& pool) -> async<> {
     EXPECT_EQ(pool.stats().writes_up, 1U);

@@ -25,10 +25,10 @@ struct StatsRow : Figures {
 };
 BOOST_DESCRIBE_STRUCT(StatsRow, (Figures), (weeks, seen))
 
-const pg::Sql<bool(ProjectId, std::string)> tasks_hold{"project.tasks_hold", R"sql(
-  select app.still_holds($2, p.organization_id, p.id, '{tasks}')
+const pg::Sql<std::optional<std::string>(ProjectId, std::string)> tasks_hold{"project.tasks_hold", R"sql(
+  select app.holds_as_of($2, p.organization_id, p.id, '{tasks}')
   from projects p where p.id = $1)sql",
-                                                       pg::Reply::one};
+                                                                             pg::Reply::one};
 
 // Reads no task: the index tasks_project_status_due_idx holds all that is asked for. Nothing of it changes by time
 // alone.
