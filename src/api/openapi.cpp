@@ -125,6 +125,10 @@ bj::object describe_base(const Endpoint& endpoint, bool matches, bool conditiona
                                            {"RateLimit", header_reference("RateLimit")}};
   problem_reply(replies, "503", "Busy or not ready; try again after Retry-After seconds.");
   replies["503"].as_object()["headers"] = {{"Retry-After", header_reference("Retry-After")}};
+  problem_reply(replies, "504",
+                endpoint_reads(endpoint.method)
+                    ? "The database took too long."
+                    : "The database took too long: whether anything was changed is not known.");
   operation["responses"] = std::move(replies);
   if (!spec.problems.empty()) operation["x-problem-codes"] = bj::string(spec.problems);
   return operation;
