@@ -103,7 +103,8 @@ class Server {
 
   pid_t spawn(std::vector<std::string> arguments) const {
     const std::string installed = "/usr/lib/postgresql/15/bin/" + arguments.front();
-    const std::string program = ::access(installed.c_str(), X_OK) == 0 ? installed : arguments.front();
+    // By its whole path: initdb looks for postgres beside where it was found, and is on nobody's PATH.
+    if (::access(installed.c_str(), X_OK) == 0) arguments.front() = installed;
     std::vector<char*> pointers;
     for (auto& argument : arguments) pointers.push_back(argument.data());
     pointers.push_back(nullptr);
@@ -113,7 +114,7 @@ class Server {
     ::prctl(PR_SET_PDEATHSIG, SIGQUIT);
     const int null = ::open("/dev/null", O_RDWR);
     for (const int stream : {0, 1, 2}) ::dup2(null, stream);
-    ::execvp(program.c_str(), pointers.data());
+    ::execvp(pointers.front(), pointers.data());
     ::_exit(127);
   }
 
