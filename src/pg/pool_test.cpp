@@ -680,10 +680,11 @@ TEST_F(PoolOnServer, ReadsOneBehindItsPreludeAsThatReader) {
       std::optional<std::string> seen;
       std::string code;
       try {
+        const std::int64_t asked = number % 5 == 1 ? 2 : 1;
         if (number % 3 == 0)
           seen = co_await tx.one(who) + "-one";
         else
-          seen = co_await tx.maybe(own, number % 5 == 1 ? 2 : 1);
+          seen = co_await tx.maybe(own, asked);
       } catch (const Problem& problem) { code = problem.code; }
       ++ended;
       if (number % 7 == 3)
