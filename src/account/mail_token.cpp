@@ -9,8 +9,6 @@
 namespace cairn::account {
 namespace {
 
-using session::Hash;
-
 std::chrono::seconds lifetime(Purpose purpose) {
   return purpose == Purpose::reset ? redis::ttl::password_reset : redis::ttl::email_verification;
 }
@@ -19,8 +17,8 @@ const pg::Sql<void(Hash, Email, std::int64_t)> begin_verification{"account.begin
   select app.begin_verification($1, $2, make_interval(mins => $3::bigint::int)))sql"};
 
 std::string key(Purpose purpose, const Hash& hash) {
-  return purpose == Purpose::reset ? redis::keys::password_reset(session::hex(hash))
-                                   : redis::keys::email_verification(session::hex(hash));
+  return purpose == Purpose::reset ? redis::keys::password_reset(hex(hash))
+                                   : redis::keys::email_verification(hex(hash));
 }
 
 }  // namespace
@@ -45,14 +43,8 @@ MailToken MailToken::make() {
                     sodium_base64_VARIANT_URLSAFE_NO_PADDING);
   MailToken token;
   token.text = encoded.data();
-  token.hash = hash_of(token.text);
+  token.hash = sha256(token.text);
   return token;
-}
-
-Hash MailToken::hash_of(std::string_view text) {
-  Hash hash{};
-  crypto_hash_sha256(hash.data(), reinterpret_cast<const unsigned char*>(text.data()), text.size());
-  return hash;
 }
 
 async<> send_verification(pg::Tx& tx, const api::Call& call, const MailToken& token, const Email& to) {

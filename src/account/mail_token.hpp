@@ -13,10 +13,9 @@ enum class Purpose { verification, reset };
 struct MailToken {
   MailToken() = default;
   std::string text;  // 256 random bits in base64url
-  session::Hash hash{};
+  Hash hash{};
 
   static MailToken make();
-  static session::Hash hash_of(std::string_view text);
 };
 
 // How long a token is good, here and in Redis.
@@ -32,7 +31,7 @@ async<> send_notice(pg::Tx& tx, const api::Call& call, const Email& to, std::str
                     std::string_view what);
 
 // Redis hears of a token after it was issued, and after it was used.
-async<> remember(api::Call& call, Purpose purpose, const session::Hash& hash);
-async<> forget(api::Call& call, Purpose purpose, const session::Hash& hash);
+async<> remember(api::Call& call, Purpose purpose, const Hash& hash);
+async<> forget(api::Call& call, Purpose purpose, const Hash& hash);
 
 }  // namespace cairn::account

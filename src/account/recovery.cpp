@@ -12,8 +12,6 @@
 namespace cairn::account {
 namespace {
 
-using session::Hash;
-
 struct Owner {
   Owner() = default;
   Uuid user_id;
@@ -81,7 +79,7 @@ async<> ask_for_verification(api::Call& call) {
 }
 
 async<> verify(api::Call& call, Verification given) {
-  const auto hash = MailToken::hash_of(given.token.reveal());
+  const auto hash = sha256(given.token.reveal());
   const auto owner = co_await owner_of(call, Purpose::verification, hash);
   pg::Tx tx = call.core.database.write(session::as_user(call, owner.user_id), call.deadline);
   const auto verified = co_await tx.maybe_finish(verify_email, hash);
@@ -104,7 +102,7 @@ async<> ask_for_reset(api::Call& call, ResetRequest given) {
 }
 
 async<> reset(api::Call& call, Reset given) {
-  const auto hash = MailToken::hash_of(given.token.reveal());
+  const auto hash = sha256(given.token.reveal());
   const auto owner = co_await owner_of(call, Purpose::reset, hash);
   check_password(given.password, owner.email, call.core.shared.config, "/password");
   const std::string password = co_await call.core.shared.hasher.hash(std::move(given.password));

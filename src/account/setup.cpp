@@ -13,8 +13,6 @@
 namespace cairn::account {
 namespace {
 
-using session::Hash;
-
 const pg::Sql<bool()> setup_is_open{"setup.is_open", "select app.setup_is_open()"};
 const pg::Sql<bool(Hash)> setup_accepts{"setup.accepts", "select app.setup_accepts($1)"};
 const pg::Sql<bool(Hash, Email, std::string, Name, Name)> set_up{"setup.set_up", R"sql(
@@ -31,7 +29,7 @@ async<Setup> show(pg::ReadTx& tx) {
 }
 
 async<api::Created<Account>> create(api::Call& call, Founder given) {
-  const auto hash = MailToken::hash_of(given.token.reveal());
+  const auto hash = sha256(given.token.reveal());
   {
     pg::ReadTx reading = call.core.database.read(pg::Prelude(), call.deadline);
     const bool accepted = co_await reading.one(setup_accepts, hash);
@@ -54,8 +52,8 @@ std::optional<std::string> open_setup(const std::string& owner_conninfo) {
   const std::unique_ptr<PGconn, decltype(&PQfinish)> connection(PQconnectdb(owner_conninfo.c_str()), PQfinish);
   if (PQstatus(connection.get()) != CONNECTION_OK) throw pg::unavailable(PQerrorMessage(connection.get()));
   const auto token = MailToken::make();
-  const auto hex = "\\x" + session::hex(token.hash);
-  const std::array values{hex.c_str()};
+  const auto hash = "\\x" + hex(token.hash);
+  const std::array values{hash.c_str()};
   const pg::Result answer(PQexecParams(connection.get(), "select app.open_setup($1::bytea)", 1, nullptr, values.data(),
                                        nullptr, nullptr, 0));
   if (PQresultStatus(answer.get()) != PGRES_TUPLES_OK) throw pg::unavailable(PQerrorMessage(connection.get()));

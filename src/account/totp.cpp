@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "account/again.hpp"
+#include "base/hash.hpp"
 #include "base/log.hpp"
 #include "base/vault.hpp"
 
@@ -66,12 +67,6 @@ std::optional<std::int64_t> step_of(const api::Call& call, const Factor& factor,
   Secret secret{};
   std::ranges::copy(*plain, secret.begin());
   return matching_step(secret, given, Instant::now(), factor.last_step);
-}
-
-Hash hash_of(std::string_view text) {
-  Hash hash{};
-  crypto_hash_sha256(hash.data(), reinterpret_cast<const unsigned char*>(text.data()), text.size());
-  return hash;
 }
 
 // "abcd-efgh-..." as it is shown; typed() makes of it what is hashed.
@@ -145,7 +140,7 @@ async<RecoveryCodes> confirm(api::Call& call, pg::Tx& tx, Confirmation given) {
     std::array<std::uint8_t, recovery_bytes> random;
     randombytes_buf(random.data(), random.size());
     const auto text = base32(random);
-    const auto hash = hash_of(text);
+    const auto hash = sha256(text);
     hashes.insert(hashes.end(), hash.begin(), hash.end());
     made.recovery_codes.push_back(grouped(text));
   }
@@ -227,7 +222,7 @@ async<> demand(api::Call& call, pg::Tx& tx, std::string given, Kind kind) {
       co_await tx.run(seal_factor, sealed);
     }
   } else if (text.size() > 6) {
-    good = co_await tx.one(use_recovery_code, hash_of(text));
+    good = co_await tx.one(use_recovery_code, sha256(text));
   }
   if (good) co_return;
   co_await tx.finish(refuse_code);

@@ -13,7 +13,6 @@ using account::AccountId;
 using account::MailToken;
 using account::Purpose;
 using organization::OrganizationId;
-using session::Hash;
 
 const pg::Constraint last_admin{"users_last_admin", Kind::conflict, "last_admin", "",
                                 "A server keeps at least one administrator: make somebody else one first."};

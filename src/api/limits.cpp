@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "api/endpoint.hpp"
+#include "base/hash.hpp"
 #include "redis/keys.hpp"
 
 namespace cairn::api {
@@ -54,10 +55,7 @@ std::string digest(std::string_view text) {
   constexpr std::string_view purpose = "cairn.rate_limit";
   crypto_generichash(bytes.data(), bytes.size(), reinterpret_cast<const unsigned char*>(text.data()), text.size(),
                      reinterpret_cast<const unsigned char*>(purpose.data()), purpose.size());
-  std::string hex(bytes.size() * 2 + 1, '\0');
-  sodium_bin2hex(hex.data(), hex.size(), bytes.data(), bytes.size());
-  hex.pop_back();
-  return hex;
+  return hex(bytes);
 }
 
 bool by_token(const Call& call) {

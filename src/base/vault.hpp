@@ -31,7 +31,7 @@ class Vault {
 
  private:
   explicit Vault(const std::filesystem::path& file);
-  std::array<std::uint8_t, 32> key_{}, marking_key_{};
+  std::array<std::uint8_t, 32> key_, marking_key_{};
 };
 
 }  // namespace cairn

@@ -107,9 +107,8 @@ void Administrator::create_user(const std::string& email, const std::string& fir
     if (error.state() == "23505") throw std::runtime_error(email + " has an account already");
     throw;
   }
-  database_.query(
-      "select app.post_reset($1, decode($2, 'hex'), $3, $4, make_interval(mins => $5))",
-      {id, session::hex(token.hash), letter.subject, letter.text, std::to_string(account::minutes(Purpose::reset))});
+  database_.query("select app.post_reset($1, decode($2, 'hex'), $3, $4, make_interval(mins => $5))",
+                  {id, hex(token.hash), letter.subject, letter.text, std::to_string(account::minutes(Purpose::reset))});
   finish(id, link);
 }
 
@@ -180,7 +179,7 @@ void Administrator::reset_password(const std::string& who) {
   const auto id = find(who);
   const auto posted = database_.query(
       "select app.post_reset($1, decode($2, 'hex'), $3, $4, make_interval(mins => $5))",
-      {id, session::hex(token.hash), letter.subject, letter.text, std::to_string(account::minutes(Purpose::reset))});
+      {id, hex(token.hash), letter.subject, letter.text, std::to_string(account::minutes(Purpose::reset))});
   if (posted.at(0, 0) != "t") throw std::runtime_error("only an account that is active gets such a mail");
   finish(id, link);
 }

@@ -347,7 +347,7 @@ Reader::Reader(std::shared_ptr<Hub> hub, const api::Call& call, const Uuid& orga
       organization_(organization),
       place_(std::move(place)),
       caller_(call),
-      hash_(session::hex(session::Token::parse(call.token)->hash)),
+      hash_(hex(session::Token::parse(call.token)->hash)),
       position_(after),
       said_(Clock::now()),
       signal_(hub_->core().io, Clock::time_point::max()) {

@@ -12,7 +12,6 @@ namespace {
 
 using account::AccountId;
 using account::MailToken;
-using session::Hash;
 
 constexpr std::size_t most_projects = 50;
 constexpr std::chrono::minutes lifetime{7 * 24 * 60};
@@ -257,7 +256,7 @@ async<> revoke(pg::Tx& tx, OrganizationId organization, InvitationId id) {
 // -- the other side
 
 async<InvitationPreview> preview(api::Call& call, InvitationToken given) {
-  const auto hash = MailToken::hash_of(given.token.reveal());
+  const auto hash = sha256(given.token.reveal());
   pg::ReadTx tx = call.core.database.read(pg::Prelude{}, call.deadline);
   const auto found = co_await tx.maybe(opened, hash);
   if (!found) refuse_token();
@@ -266,7 +265,7 @@ async<InvitationPreview> preview(api::Call& call, InvitationToken given) {
 }
 
 async<Organization> accept(pg::Tx& tx, InvitationToken given) {
-  const auto hash = MailToken::hash_of(given.token.reveal());
+  const auto hash = sha256(given.token.reveal());
   const auto organization = co_await tx.one(accept_invitation, hash);
   if (!organization) {
     const auto found = co_await tx.maybe(opened, hash);
@@ -280,7 +279,7 @@ async<Organization> accept(pg::Tx& tx, InvitationToken given) {
 }
 
 async<api::Created<account::Account>> join(api::Call& call, Newcomer draft) {
-  const auto token_hash = MailToken::hash_of(draft.token.reveal());
+  const auto token_hash = sha256(draft.token.reveal());
   pg::ReadTx reading = call.core.database.read(pg::Prelude{}, call.deadline);
   const auto found = co_await reading.maybe(opened, token_hash);
   if (!found) refuse_token();

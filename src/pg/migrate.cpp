@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <libpq-fe.h>
-#include <sodium.h>
 
 #include <algorithm>
 #include <array>
@@ -10,6 +9,7 @@
 #include <map>
 #include <memory>
 
+#include "base/hash.hpp"
 #include "base/problem.hpp"
 #include "pg/error.hpp"
 #include "pg/result.hpp"
@@ -19,13 +19,7 @@ namespace {
 
 constexpr const char* lock_key = "4907183525318157";  // any number that nobody else locks in this database
 
-std::string checksum(std::string_view text) {
-  std::array<unsigned char, crypto_hash_sha256_BYTES> hash;
-  crypto_hash_sha256(hash.data(), reinterpret_cast<const unsigned char*>(text.data()), text.size());
-  std::string hex;
-  for (const auto byte : hash) fmt::format_to(std::back_inserter(hex), "{:02x}", byte);
-  return hex;
-}
+std::string checksum(std::string_view text) { return hex(sha256(text)); }
 
 class Session {
  public:

@@ -107,8 +107,8 @@ TEST_F(AfterAMixedWorkload, TheRecordHoldsNoSecret) {
     const auto parsed = session::Token::parse(token);
     ASSERT_TRUE(parsed);
     secrets.push_back(token.substr(8));
-    secrets.push_back(session::hex(parsed->hash));
-    secrets.push_back(database.value("select encode('\\x" + session::hex(parsed->hash) + "', 'base64')"));
+    secrets.push_back(hex(parsed->hash));
+    secrets.push_back(database.value("select encode('\\x" + hex(parsed->hash) + "', 'base64')"));
   }
   for (const auto& hash : database.rows("select password_hash from users")) secrets.push_back(hash[0]);
   EXPECT_GT(secrets.size(), 20u);

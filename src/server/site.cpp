@@ -9,6 +9,7 @@
 #include "api/openapi.hpp"
 #include "api/problem_json.hpp"
 #include "audit/audit.hpp"
+#include "base/hash.hpp"
 #include "feed/feed.hpp"
 #include "organization/organization.hpp"
 #include "profile/profile.hpp"
@@ -24,13 +25,10 @@ http::Asset asset(std::string content_type, std::string body) {
   std::array<unsigned char, 16> digest;
   crypto_generichash(digest.data(), digest.size(), reinterpret_cast<const unsigned char*>(body.data()), body.size(),
                      nullptr, 0);
-  std::string hex(digest.size() * 2 + 1, '\0');
-  sodium_bin2hex(hex.data(), hex.size(), digest.data(), digest.size());
-  hex.pop_back();
   http::Asset made;
   made.content_type = std::move(content_type);
   made.body = std::make_shared<const std::string>(std::move(body));
-  made.etag = '"' + hex + '"';
+  made.etag = '"' + hex(digest) + '"';
   return made;
 }
 

@@ -14,12 +14,6 @@ constexpr std::size_t head_bytes = 18, head_characters = 24;  // where the id en
 std::string_view prefix_of(Use use) { return prefixes[static_cast<std::size_t>(use)]; }
 const unsigned char* bytes(std::string_view text) { return reinterpret_cast<const unsigned char*>(text.data()); }
 
-Hash sha256(std::string_view text) {
-  Hash hash;
-  crypto_hash_sha256(hash.data(), bytes(text), text.size());
-  return hash;
-}
-
 Token encoded(Use use, const Uuid& user, const std::array<unsigned char, 32>& secret) {
   std::array<unsigned char, token_bytes> raw;
   std::copy(user.bytes.begin(), user.bytes.end(), raw.begin());
@@ -35,13 +29,6 @@ Token encoded(Use use, const Uuid& user, const std::array<unsigned char, 32>& se
 }
 
 }  // namespace
-
-std::string hex(const Hash& hash) {
-  std::string text(hash.size() * 2 + 1, '\0');
-  sodium_bin2hex(text.data(), text.size(), hash.data(), hash.size());
-  text.pop_back();
-  return text;
-}
 
 Token Token::make(const Uuid& user, Use use) {
   std::array<unsigned char, 32> secret;

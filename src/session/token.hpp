@@ -10,12 +10,10 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "base/hash.hpp"
 #include "base/id.hpp"
 
 namespace cairn::session {
-
-using Hash = std::array<std::uint8_t, 32>;
-std::string hex(const Hash& hash);
 
 // For tables: what it hashes is a hash already.
 struct FirstBytes {
