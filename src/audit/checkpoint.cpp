@@ -1,11 +1,8 @@
 #include "audit/checkpoint.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <libpq-fe.h>
 #include <sodium.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <boost/json/object.hpp>
 
 #include <algorithm>
@@ -13,10 +10,11 @@
 #include <memory>
 #include <sstream>
 #include <stdexcept>
-#include <system_error>
 
 #include "base/codec.hpp"
+#include "base/hash.hpp"
 #include "base/json.hpp"
+#include "base/key_file.hpp"
 #include "base/log.hpp"
 #include "pg/error.hpp"
 
@@ -47,35 +45,14 @@ const pg::Sql<void(std::int64_t, Instant, std::string, std::string, std::int64_t
     add_checkpoint{"checkpoint.add", R"sql(
   select app.add_checkpoint($1, $2, $3::text::xid8, $4::text::xid8, $5, $6, $7, $8, $9))sql"};
 
-std::string hex(std::string_view bytes) {
-  std::string text;
-  for (const char byte : bytes) text += fmt::format("{:02x}", static_cast<unsigned char>(byte));
-  return text;
-}
-std::string hex(const PublicKey& key) { return hex({reinterpret_cast<const char*>(key.data()), key.size()}); }
-std::string from_hex(std::string_view text) {
-  std::string bytes(text.size() / 2, '\0');
-  std::size_t size = 0;
-  sodium_hex2bin(reinterpret_cast<unsigned char*>(bytes.data()), bytes.size(), text.data(), text.size(), nullptr, &size,
-                 nullptr);
-  bytes.resize(size);
-  return bytes;
-}
 // PostgreSQL's text form of bytea.
-std::string unescaped(std::string_view text) { return from_hex(text.substr(std::min<std::size_t>(2, text.size()))); }
-
-bool is_signed(std::string_view text, std::string_view signature, std::string_view key) {
-  return signature.size() == crypto_sign_BYTES && key.size() == crypto_sign_PUBLICKEYBYTES &&
-         crypto_sign_verify_detached(reinterpret_cast<const unsigned char*>(signature.data()),
-                                     reinterpret_cast<const unsigned char*>(text.data()), text.size(),
-                                     reinterpret_cast<const unsigned char*>(key.data())) == 0;
+Bytes unescaped(std::string_view text) {
+  return from_hex(text.substr(std::min<std::size_t>(2, text.size()))).value_or(Bytes());
 }
 
-std::string sha256(std::string_view bytes) {
-  std::string digest(crypto_hash_sha256_BYTES, '\0');
-  crypto_hash_sha256(reinterpret_cast<unsigned char*>(digest.data()),
-                     reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
-  return digest;
+bool is_signed(std::string_view text, const Bytes& signature, const Bytes& key) {
+  return signature.size() == crypto_sign_BYTES && key.size() == crypto_sign_PUBLICKEYBYTES &&
+         crypto_sign_verify_detached(signature.data(), bytes_of(text).data(), text.size(), key.data()) == 0;
 }
 
 // One transaction of the owner, in which everything is as of one moment.
@@ -104,7 +81,8 @@ class Look {
 
 struct Checkpoint {
   Checkpoint() = default;
-  std::string signed_text, key, signature;
+  std::string signed_text;
+  Bytes key, signature;
   bool operator==(const Checkpoint&) const = default;
 };
 
@@ -126,8 +104,8 @@ std::map<std::int64_t, Checkpoint> exported_checkpoints(const std::string& text)
     if (!number || !number->is_int64()) throw std::runtime_error("no export of checkpoints: number is missing");
     auto& checkpoint = found[number->get_int64()];
     checkpoint.signed_text = member(value, "signed_text");
-    checkpoint.key = from_hex(member(value, "public_key"));
-    checkpoint.signature = from_hex(member(value, "signature"));
+    checkpoint.key = from_hex(member(value, "public_key")).value_or(Bytes());
+    checkpoint.signature = from_hex(member(value, "signature")).value_or(Bytes());
   }
   return found;
 }
@@ -137,56 +115,28 @@ std::map<std::int64_t, Checkpoint> exported_checkpoints(const std::string& text)
 std::optional<PublicKey> parse_key(std::string_view text) {
   const auto bytes = from_hex(text);
   PublicKey key;
-  if (text.size() != 2 * key.size() || bytes.size() != key.size()) return std::nullopt;
-  std::copy(bytes.begin(), bytes.end(), key.begin());
+  if (!bytes || bytes->size() != key.size()) return std::nullopt;
+  std::copy(bytes->begin(), bytes->end(), key.begin());
   return key;
 }
 
 SigningKey SigningKey::open(const fs::path& file) {
+  const auto seed = key_in(file, "the key of checkpoints (docs/verify.md)");
+  static_assert(sizeof seed == crypto_sign_SEEDBYTES);
   SigningKey key;
-  if (sodium_init() < 0) throw std::runtime_error("libsodium does not start");
-  const auto fail = [&](std::string_view what) {
-    throw std::system_error(errno, std::generic_category(), fmt::format("{}: {}", what, file.string()));
-  };
-  std::array<unsigned char, crypto_sign_SEEDBYTES> seed{};
-  if (!file.parent_path().empty()) fs::create_directories(file.parent_path());
-  // Whole or not at all, and never over one that another process has just made.
-  if (!fs::exists(file)) {
-    auto draft = file.string() + ".XXXXXX";
-    const int made = mkstemp(draft.data());  // 0600
-    if (made < 0) fail("cannot make the key of checkpoints");
-    randombytes_buf(seed.data(), seed.size());
-    const auto text = hex({reinterpret_cast<const char*>(seed.data()), seed.size()}) + "\n";
-    const bool written = write(made, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && fsync(made) == 0;
-    ::close(made);
-    const bool linked = written && (link(draft.c_str(), file.c_str()) == 0 || errno == EEXIST);
-    unlink(draft.c_str());
-    if (!linked) fail("cannot make the key of checkpoints");
-  }
-  const int opened = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
-  if (opened < 0) fail("cannot read the key of checkpoints");
-  std::string text(2 * seed.size() + 1, '\0');
-  const auto size = read(opened, text.data(), text.size());
-  ::close(opened);
-  const auto bytes = from_hex(std::string_view(text).substr(0, 2 * seed.size()));
-  if (size < static_cast<ssize_t>(2 * seed.size()) || bytes.size() != seed.size())
-    throw std::runtime_error("no key of checkpoints: " + file.string());
-  std::copy(bytes.begin(), bytes.end(), seed.begin());
   crypto_sign_seed_keypair(key.public_key_.data(), key.secret_.data(), seed.data());
   return key;
 }
 
 std::string SigningKey::sign(std::string_view text) const {
   std::string signature(crypto_sign_BYTES, '\0');
-  crypto_sign_detached(reinterpret_cast<unsigned char*>(signature.data()), nullptr,
-                       reinterpret_cast<const unsigned char*>(text.data()), text.size(), secret_.data());
+  crypto_sign_detached(reinterpret_cast<unsigned char*>(signature.data()), nullptr, bytes_of(text).data(), text.size(),
+                       secret_.data());
   return signature;
 }
 
-async<> seal(pg::Pool& database, const SigningKey& key) {
-  // The whole of the record is gone through the first time.
-  const auto patience = std::chrono::steady_clock::now() + std::chrono::minutes(10);
-  pg::Tx tx = database.write(pg::prelude(enter), patience);
+async<> seal(pg::Pool& database, const SigningKey& key, std::chrono::seconds patience) {
+  pg::Tx tx = database.write(pg::prelude(enter), std::chrono::steady_clock::now() + patience);
   const auto next = co_await tx.maybe(next_checkpoint);
   if (!next) co_return;
   const auto signature = key.sign(next->signed_text);
@@ -233,15 +183,16 @@ Verification verify(const std::string& owner_conninfo, const std::vector<PublicK
     checkpoint.signature = unescaped(row[8]);
     const auto wrong = [&](std::string_view what) { report(fmt::format("checkpoint {}: {}", number, what)); };
     if (!is_signed(checkpoint.signed_text, checkpoint.signature, checkpoint.key)) wrong("its signature is false");
-    if (std::ranges::none_of(trusted, [&](const auto& key) { return hex(key) == hex(checkpoint.key); }))
+    if (std::ranges::none_of(trusted, [&](const auto& key) { return std::ranges::equal(key, checkpoint.key); }))
       wrong(fmt::format("its key is not known here: {}", hex(checkpoint.key)));
-    if (number != ++result.checkpoints || row[2] != before || unescaped(row[6]) != sha256(previous))
+    if (number != ++result.checkpoints || row[2] != before || !std::ranges::equal(unescaped(row[6]), sha256(previous)))
       wrong("does not follow the one before");
     if (row[4] != row[10])
       wrong(fmt::format("{} entries were signed, {} are there", row[4], row[10]));
     else if (row[5] != row[11])
       wrong("the entries are not those that were signed");
-    previous = checkpoint.signed_text + checkpoint.signature;
+    previous = checkpoint.signed_text;
+    previous.append(checkpoint.signature.begin(), checkpoint.signature.end());
     before = row[3];
     result.last_made_at = row[1];
     result.covered += std::stoll(row[10]);

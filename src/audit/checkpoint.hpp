@@ -32,8 +32,8 @@ class SigningKey {
   PublicKey public_key_{};
 };
 
-// Signs what has come to the record since the last checkpoint, if anything has.
-async<> seal(pg::Pool& database, const SigningKey& key);
+// Signs what has come to the record since the last checkpoint, if anything has. Throws when that takes longer.
+async<> seal(pg::Pool& database, const SigningKey& key, std::chrono::seconds patience);
 
 // The list of checkpoints for administrators of the server.
 void mount_checkpoints(api::Api& api);

@@ -51,7 +51,7 @@ class Checkpoints : public testing::Test {
     std::exception_ptr failure;
     const auto all = [&]() -> async<> {
       co_await pool.start();
-      co_await audit::seal(pool, key);
+      co_await audit::seal(pool, key, std::chrono::seconds(60));
       co_await pool.close();
     };
     boost::asio::co_spawn(io, all(), [&](std::exception_ptr error) {
@@ -82,6 +82,18 @@ TEST_F(Checkpoints, CoverARecordThatIsWhole) {
   EXPECT_EQ(std::to_string(found.entries), database.value("select count(*) from audit_logs"));
   EXPECT_GT(found.covered, 50);
   EXPECT_LT(found.covered, found.entries);
+}
+
+TEST_F(Checkpoints, LeaveNothingOutWhenTheServerIsStopped) {
+  auto signing = stack.beside([&](Config& config) {
+    config.data_dir = directory;
+    config.record.checkpoint_minutes = std::chrono::hours(1);
+  });
+  work(9);
+  signing.reset();
+  const auto found = verify();
+  EXPECT_EQ(found.problems, std::vector<std::string>{});
+  EXPECT_EQ(found.covered, found.entries);
 }
 
 TEST_F(Checkpoints, AreShownToAdministratorsOfTheServerWhoCanKeepThem) {

@@ -144,16 +144,22 @@ struct Server::Running {
   }
 
   // What has come to the record is signed.
-  async<> make_checkpoints(std::chrono::minutes interval) {
+  async<> make_checkpoint(std::chrono::seconds patience) {
+    try {
+      const auto key = audit::SigningKey::open(audit::SigningKey::file_in(core.shared.config.data_dir));
+      co_await audit::seal(core.database, key, patience);
+    } catch (const std::exception& error) { log::warn("the record got no checkpoint", {{"problem", error.what()}}); }
+  }
+  async<> make_checkpoints() {
     asio::steady_timer pause(core.io);
     for (;;) {
-      try {
-        const auto key = audit::SigningKey::open(audit::SigningKey::file_in(core.shared.config.data_dir));
-        co_await audit::seal(core.database, key);
-      } catch (const std::exception& error) { log::warn("the record got no checkpoint", {{"problem", error.what()}}); }
-      pause.expires_after(interval);
+      co_await make_checkpoint(std::chrono::minutes(10));  // the whole of the record is gone through the first time
+      pause.expires_after(core.shared.config.record.checkpoint_minutes);
       co_await pause.async_wait(awaiting);
     }
+  }
+  bool makes_checkpoints() const {
+    return core.number == 0 && core.shared.config.record.checkpoint_minutes.count() > 0;
   }
 
   async<> end(std::chrono::seconds patience) {
@@ -167,6 +173,8 @@ struct Server::Running {
         co_await pause.async_wait(awaiting);
       }
     }
+    // What is not signed when the server goes could be rewritten while it is away.
+    if (makes_checkpoints() && core.database.ready()) co_await make_checkpoint(std::chrono::seconds(3));
     co_await core.database.close();
     co_await core.redis.close();
     core.access.flush();
@@ -219,8 +227,8 @@ void Server::start() {
     }
   }
   asio::co_spawn(cores_.front()->core.io, cores_.front()->every_hour(), [](std::exception_ptr) {});
-  if (const auto interval = shared_->config.record.checkpoint_minutes; interval.count() > 0)
-    asio::co_spawn(cores_.front()->core.io, cores_.front()->make_checkpoints(interval), [](std::exception_ptr) {});
+  if (cores_.front()->makes_checkpoints())
+    asio::co_spawn(cores_.front()->core.io, cores_.front()->make_checkpoints(), [](std::exception_ptr) {});
   if (worker_) worker_->start();
   publish_gauges();
 }
