@@ -63,8 +63,10 @@ std::int64_t retry_seconds(std::int32_t attempts) {
   return std::uniform_int_distribution<std::int64_t>(base / 2, base + base / 2)(random);
 }
 
-pg::Settings only_writing(pg::Settings settings) {
-  settings.read_connections = settings.commit_connections = settings.write_connections = 1;
+// Whatever is done here is one statement.
+pg::Settings only_commits(pg::Settings settings) {
+  settings.commit_connections = 1;
+  settings.read_connections = settings.write_connections = 0;
   settings.application_name = "cairn mail";
   return settings;
 }
@@ -82,7 +84,7 @@ void wake() {
 }
 
 Worker::Worker(pg::Settings database, const Config& config)
-    : database_(io_, only_writing(std::move(database))), pause_(io_), sender_(config) {}
+    : database_(io_, only_commits(std::move(database))), pause_(io_), sender_(config) {}
 
 Worker::~Worker() { stop(); }
 

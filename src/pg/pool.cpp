@@ -39,10 +39,9 @@ PoolState::PoolState(asio::io_context& io, Settings settings)
     : io_(io), settings_(std::move(settings)), sweep_timer_(io), ready_timer_(io) {}
 
 void PoolState::open() {
-  if (!reads_.empty()) return;
-  for (const auto use : {Use::reads, Use::commits})
-    for (unsigned i = 0; i < std::min(shared_at_first, most(use)); ++i) add_slot(use);
-  add_slot(Use::leases);
+  if (std::exchange(opened_, true)) return;
+  for (const auto use : {Use::reads, Use::commits, Use::leases})
+    for (unsigned i = 0; i < std::min(use == Use::leases ? 1U : shared_at_first, most(use)); ++i) add_slot(use);
 }
 
 void PoolState::add_slot(Use use) {
@@ -122,8 +121,8 @@ std::chrono::milliseconds PoolState::pause(unsigned failures) {
 
 bool PoolState::ready() const {
   const auto up = [](const std::shared_ptr<Slot>& slot) { return slot->connection && slot->connection->up(); };
-  const auto any = [&](const Slots& slots) { return std::ranges::any_of(slots, up); };
-  return !shut_ && !draining_ && any(reads_) && any(commits_) && any(writes_);
+  const auto any = [&](const Slots& slots) { return slots.empty() || std::ranges::any_of(slots, up); };
+  return opened_ && !shut_ && !draining_ && any(reads_) && any(commits_) && any(writes_);
 }
 
 async<> PoolState::wait_ready(std::chrono::milliseconds patience) {
@@ -182,7 +181,7 @@ async<std::unique_ptr<Lease>> PoolState::lease(Deadline deadline) {
     ++counted_.refused;
     throw unavailable("too many requests wait for a write connection");
   }
-  if (writes_.size() < settings_.write_connections) add_slot(Use::leases);
+  if (writes_.size() < most(Use::leases)) add_slot(Use::leases);
   auto ticket = std::make_shared<Ticket>();
   ticket->deadline = std::min(deadline, std::chrono::steady_clock::now() + settings_.lease_wait);
   co_await park(io_, ticket, *this);

@@ -15,6 +15,7 @@ struct Settings {
   std::string conninfo;  // libpq's connection string or URI
   std::string role;      // taken on by every connection when set (`-c role=`)
   std::string application_name = "cairn";
+  // 0: none, for who has no use for them.
   unsigned read_connections = 2;    // at most, shared and pipelined; per core; opened as needed but for the first two
   unsigned commit_connections = 4;  // the same, for writes of one statement
   unsigned write_connections = 8;   // at most, leased one request at a time; per core; opened as needed

@@ -80,7 +80,9 @@ class PoolState final : public std::enable_shared_from_this<PoolState>, private 
   using Slots = std::vector<std::shared_ptr<Slot>>;
   Slots& slots(Use use) { return use == Use::reads ? reads_ : use == Use::commits ? commits_ : writes_; }
   unsigned most(Use use) const {
-    return std::max(1U, use == Use::reads ? settings_.read_connections : settings_.commit_connections);
+    return use == Use::reads     ? settings_.read_connections
+           : use == Use::commits ? settings_.commit_connections
+                                 : settings_.write_connections;
   }
   void add_slot(Use use);
   async<> share(Use use, SegmentPtr segment);
@@ -102,7 +104,7 @@ class PoolState final : public std::enable_shared_from_this<PoolState>, private 
   bool complained_ = false;  // about a database that is away, once until it is back
   std::minstd_rand random_{std::random_device{}()};
   Stats counted_;
-  bool watching_ = false, shut_ = false, draining_ = false;
+  bool opened_ = false, watching_ = false, shut_ = false, draining_ = false;
 };
 
 }  // namespace cairn::pg

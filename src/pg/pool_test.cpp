@@ -763,6 +763,17 @@ TEST_F(PoolOnServer, OpensWriteConnectionsAsTheyAreNeeded) {
   with_pool(settings(1, 3), body);
 }
 
+TEST_F(PoolOnServer, OpensNoConnectionOfAKindThatIsNotWanted) {
+  const auto body = [](Pool& pool) -> async<> {
+    EXPECT_TRUE(pool.ready());
+    auto tx = pool.write();
+    EXPECT_GT(co_await tx.finish(backend), 0);
+    EXPECT_EQ(pool.stats().commits_up, 1U);
+    EXPECT_EQ(pool.stats().reads_up + pool.stats().writes_up, 0U);
+  };
+  with_pool(settings(0, 0), body);
+}
+
 TEST_F(PoolOnServer, DropsAWriteThatPassesItsDeadline) {
   const auto body = [](Pool& pool) -> async<> {
     auto tx = pool.write({}, std::chrono::steady_clock::now() + 1s);
