@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "api/known_answers.hpp"
 #include "api/limits.hpp"
 #include "api/remote.hpp"
 #include "base/config.hpp"
@@ -54,6 +55,7 @@ struct Core {
   pg::Pool database;
   redis::Client redis;
   Limiter limiter;
+  KnownAnswers answers;
   std::shared_ptr<Witness> witness;  // the live feed
   log::AccessLog access;
   std::uint64_t requests = 0;

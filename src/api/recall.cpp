@@ -1,10 +1,10 @@
 #include "api/recall.hpp"
 
 #include <fmt/format.h>
-#include <sodium.h>
 
 #include <array>
 
+#include "base/hash.hpp"
 #include "base/vault.hpp"
 
 namespace cairn::api {
@@ -23,42 +23,52 @@ std::string mark_of(Core& core, std::string_view key, std::string_view seen, std
 }
 constexpr std::size_t mark_length = 32;
 
+constexpr unsigned told_every = 32;
+
+// `<seen>\n<mark>\n<content>`
+async<> tell(Core& core, const std::string& key, const KnownAnswer& known, std::chrono::seconds ttl) {
+  const auto value =
+      fmt::format("{}\n{}\n{}", known.seen, mark_of(core, key, known.seen, known.content), known.content);
+  const auto seconds = std::to_string(ttl.count());
+  const std::array<std::string_view, 1> keys = {key};
+  const std::array<std::string_view, 2> args = {value, seconds};
+  co_await core.redis.script(keep_newer, keys, args);
+}
+
 }  // namespace
 
 std::string params_hash(std::initializer_list<std::string_view> params) {
   std::string text;
   for (const auto param : params) text.append(std::to_string(param.size())).append(":").append(param);
-  std::array<unsigned char, crypto_hash_sha256_BYTES> hash;
-  crypto_hash_sha256(hash.data(), reinterpret_cast<const unsigned char*>(text.data()), text.size());
-  std::string hex(hash.size() * 2 + 1, '\0');
-  sodium_bin2hex(hex.data(), hex.size(), hash.data(), hash.size());
-  hex.pop_back();
-  return hex;
+  return hex(sha256(text));
 }
 
-// `<seen>\n<mark>\n<content>`
-async<Recalled> recall(Core& core, std::string key) {
-  Recalled found;
+async<std::shared_ptr<KnownAnswer>> recall(Core& core, const std::string& key) {
+  if (auto known = core.answers.find(key)) co_return known;
   const auto reply = co_await core.redis.command("GET", key);
-  if (!reply || reply->type != redis::Reply::Type::string) co_return found;
+  if (!reply || reply->type != redis::Reply::Type::string) co_return nullptr;
   const std::string_view text = reply->text;
   const auto line = text.find('\n');
-  if (line == std::string_view::npos || text.size() < line + mark_length + 2) co_return found;
+  if (line == std::string_view::npos || text.size() < line + mark_length + 2) co_return nullptr;
   const auto seen = text.substr(0, line), mark = text.substr(line + 1, mark_length);
   const auto content = text.substr(line + mark_length + 2);
-  if (mark_of(core, key, seen, content) != mark) co_return found;
-  found.seen = seen;
-  found.content = content;
-  co_return found;
+  if (mark_of(core, key, seen, content) != mark) co_return nullptr;
+  auto known = std::make_shared<KnownAnswer>(std::string(seen), std::string(content));
+  core.answers.add(key, known);
+  co_return known;
 }
 
-async<> remember(Core& core, std::string key, std::string_view seen, std::string_view content,
-                 std::chrono::seconds ttl) {
-  const auto value = fmt::format("{}\n{}\n{}", seen, mark_of(core, key, seen, content), content);
-  const auto seconds = std::to_string(ttl.count());
-  const std::array<std::string_view, 1> keys = {key};
-  const std::array<std::string_view, 2> args = {value, seconds};
-  co_await core.redis.script(keep_newer, keys, args);
+async<> remember(Core& core, const std::string& key, std::string seen, std::string content, std::chrono::seconds ttl) {
+  const auto known = std::make_shared<KnownAnswer>(std::move(seen), std::move(content));
+  core.answers.add(key, known);
+  co_await tell(core, key, *known, ttl);
+}
+
+async<> renew(Core& core, const std::string& key, KnownAnswer& known, std::string seen, std::chrono::seconds ttl) {
+  if (seen == known.seen) co_return;
+  known.seen = std::move(seen);
+  if (++known.renewals % told_every != 0) co_return;
+  co_await tell(core, key, known, ttl);
 }
 
 }  // namespace cairn::api

@@ -38,19 +38,21 @@ const pg::Sql<Sight(ProjectId, std::string)> sight_of{"diff.sight", R"sql(
         from app.organization_of($1) o where app.belongs_to(o)) as s)sql"};
 
 async<api::Encoded<api::Page<Difference>>> diff(api::Call& call, pg::ReadTx& tx, ProjectId project, DiffFilter filter) {
-  auto key =
+  const auto key =
       redis::keys::api_cache(call.endpoint->spec.id, api::params_hash({call.path_values[0], call.request.query}));
-  auto known = co_await api::recall(call.core, key);
+  const auto known = co_await api::recall(call.core, key);
   auto to = api::AsOf::parse("now");
   if (filter.to) to = filter.to;
   const bool up_to_now = to->now();
   const auto until = co_await api::settle(call, tx, *to);
   auto since = filter.from;
   if (since.now()) since = until;
-  const auto sight = co_await tx.one(sight_of, project, known.seen);
+  const std::string known_as_of = known ? known->seen : "";
+  auto sight = co_await tx.one(sight_of, project, known_as_of);
   api::Encoded<api::Page<Difference>> answer;
   if (sight.holds) {
-    answer.json = std::move(known.content);
+    answer.json = known->content;
+    co_await api::renew(call.core, key, *known, std::move(sight.seen), redis::ttl::api_cache);
     co_return answer;
   }
   api::Selection selection;
@@ -80,8 +82,8 @@ async<api::Encoded<api::Page<Difference>>> diff(api::Call& call, pg::ReadTx& tx,
   api::encode(answer.json, page);
   if (!sight.seen.empty()) {
     // What was committed after `until` was settled is not in the answer, though it was seen a statement later.
-    const std::string seen = up_to_now ? *until.seen() + "@200000000000000000" : sight.seen;
-    co_await api::remember(call.core, std::move(key), seen, answer.json, redis::ttl::api_cache);
+    auto seen = up_to_now ? *until.seen() + "@200000000000000000" : std::move(sight.seen);
+    co_await api::remember(call.core, key, std::move(seen), answer.json, redis::ttl::api_cache);
   }
   co_return answer;
 }
