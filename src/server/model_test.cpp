@@ -358,6 +358,7 @@ class Player {
                              fmt::join(step.entries, "\n")));
     note(true, true, step.entries);
     before_ = std::exchange(model_, std::move(step.next));
+    model_.forget();
     last_ = request_;
     last_entries_ = std::move(step.entries);
     publish();
@@ -735,7 +736,7 @@ class Player {
     check_found(id, bound, answer);
   }
   void look_at_list(unsigned node, Dice& dice) {
-    const auto bounds = all_.commons.all();
+    const auto bounds = all_.commons.newer();
     const auto path = dice.one_in(2) ? "/organizations/" + all_.commons.organization + "/tasks?limit=100"
                                      : "/organizations/" + all_.commons.organization + "/projects?limit=100";
     const auto page = asker_.read(node, path + "&sort=-created_at").json();

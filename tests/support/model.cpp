@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "support/stack.hpp"
 
@@ -15,6 +16,18 @@ Rows Model::tasks_of(const std::string& project) const {
   for (const auto& task : tasks)
     if (task.second.text("project_id") == project) found.insert(task);
   return found;
+}
+
+void Model::forget() {
+  constexpr std::size_t kept = 60;
+  if (lost_tasks.size() < 2 * kept) return;
+  std::vector<std::string> requests;
+  for (const auto& task : lost_tasks) requests.push_back(task.second.request);
+  std::nth_element(requests.begin(), requests.begin() + kept, requests.end(), std::greater<>());
+  // A project is kept with all tasks that went with it, by the same request.
+  const auto old = [&](const auto& row) { return row.second.request < requests[kept]; };
+  std::erase_if(lost_tasks, old);
+  std::erase_if(lost_projects, old);
 }
 
 std::string entry_of(std::string_view action, std::string_view kind, std::string_view id) {
@@ -133,9 +146,14 @@ Commons::Bound Commons::of(const std::string& id) const {
   return found == bounds_.end() ? Bound() : found->second;
 }
 
-std::map<std::string, Commons::Bound> Commons::all() const {
+std::map<std::string, Commons::Bound> Commons::newer() const {
+  constexpr std::size_t newer = 300;
   const std::lock_guard lock(mutex_);
-  return bounds_;
+  std::map<std::string, Bound> found;
+  for (const auto* ids : {&tasks_, &passing_, &lasting})
+    for (auto id = ids->end() - static_cast<std::ptrdiff_t>(std::min(ids->size(), newer)); id != ids->end(); ++id)
+      if (const auto bound = bounds_.find(*id); bound != bounds_.end()) found.insert(*bound);
+  return found;
 }
 
 void Commons::seen(const std::string& id, std::int64_t version) {

@@ -33,6 +33,9 @@ struct Model {
   Model() = default;
   Rows& rows(std::string_view kind) { return kind == "tasks" ? tasks : kind == "projects" ? projects : members; }
   Rows tasks_of(const std::string& project) const;
+  // What was deleted by all but the latest requests is nothing to choose from any more: a model is copied with each
+  // request, and must not grow with what has been.
+  void forget();
 
   std::string id;
   Rows tasks, projects, members;  // by id; members by that of the user
@@ -93,7 +96,8 @@ class Commons {
   // One of the newer ones; empty while there is none.
   std::string any(const std::string& kind, std::uint64_t die) const;
   Bound of(const std::string& id) const;
-  std::map<std::string, Bound> all() const;
+  // Of the newer ones and the lasting projects.
+  std::map<std::string, Bound> newer() const;
 
   void seen(const std::string& id, std::int64_t version);
   // The result belongs to ended(), which is called when it was acknowledged.
