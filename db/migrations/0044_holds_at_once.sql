@@ -1,11 +1,12 @@
 -- If nothing at all has been committed since an answer was made or last found to hold, it holds. That is seen without the
 -- record, in a third of the time; so that it is often seen, the answer is kept with the newer snapshot each time.
+-- IS TRUE keeps the planner from the index over kinds: with statistics from before the first tasks it expects to find next
+-- to none there, and goes through all that there are, 3.6 ms a question after 30,000 changes.
 DROP FUNCTION app.holds_as_of(text, uuid, uuid, text[]);
 CREATE FUNCTION app.record_holds_as_of(seen text, organization uuid, project uuid, kinds text[]) RETURNS text
     LANGUAGE plpgsql STABLE SECURITY DEFINER AS $$
 DECLARE
     taken pg_catalog.pg_snapshot;
-    changed boolean;
 BEGIN
     IF seen = '' OR pg_catalog.now() >= pg_catalog.to_timestamp(pg_catalog.split_part(seen, '@', 2)::bigint / 1000000.0) THEN
         RETURN NULL;
@@ -16,18 +17,20 @@ BEGIN
     END IF;
     PERFORM FROM public.audit_logs a
         WHERE a.organization_id = (SELECT organization) AND a.xid >= (SELECT pg_catalog.pg_snapshot_xmin(taken))
-          AND NOT pg_catalog.pg_visible_in_snapshot(a.xid, taken) AND a.entity_type = ANY (kinds)
+          AND NOT pg_catalog.pg_visible_in_snapshot(a.xid, taken) AND (a.entity_type = ANY (kinds)) IS TRUE
         LIMIT 1;
     IF FOUND THEN
-        SELECT pg_catalog.count(*) >= 50 OR pg_catalog.bool_or(coalesce(c.touches, false)) INTO changed
-            FROM (SELECT project IS NULL
-                      OR project::pg_catalog.text IN (a.old_values ->> 'project_id', a.new_values ->> 'project_id')
-                      OR project = (SELECT t.project_id FROM public.tasks t WHERE t.id = a.entity_id) AS touches
-                  FROM public.audit_logs a
-                  WHERE a.organization_id = (SELECT organization) AND a.xid >= (SELECT pg_catalog.pg_snapshot_xmin(taken))
-                    AND NOT pg_catalog.pg_visible_in_snapshot(a.xid, taken) AND a.entity_type = ANY (kinds)
-                  LIMIT 50) AS c;
-        IF changed THEN
+        PERFORM FROM (SELECT pg_catalog.row_number() OVER () AS n, project IS NULL
+                          OR project::pg_catalog.text IN (a.old_values ->> 'project_id', a.new_values ->> 'project_id')
+                          OR project = (SELECT t.project_id FROM public.tasks t WHERE t.id = a.entity_id) AS touches
+                      FROM public.audit_logs a
+                      WHERE a.organization_id = (SELECT organization)
+                        AND a.xid >= (SELECT pg_catalog.pg_snapshot_xmin(taken))
+                        AND NOT pg_catalog.pg_visible_in_snapshot(a.xid, taken) AND (a.entity_type = ANY (kinds)) IS TRUE
+                      LIMIT 50) AS c
+            WHERE c.touches OR c.n = 50
+            LIMIT 1;
+        IF FOUND THEN
             RETURN NULL;
         END IF;
     END IF;
