@@ -25,6 +25,16 @@ constexpr std::size_t mark_length = 32;
 
 constexpr unsigned told_every = 32;
 
+// "<xmin>:<xmax>:..."
+bool is_newer(std::string_view seen, std::string_view than) {
+  const auto xmax = [](std::string_view snapshot) {
+    const auto at = snapshot.find(':') + 1;
+    return snapshot.substr(at, snapshot.find(':', at) - at);
+  };
+  const auto ours = xmax(than), theirs = xmax(seen);
+  return theirs.size() != ours.size() ? theirs.size() > ours.size() : theirs > ours;
+}
+
 // `<seen>\n<mark>\n<content>`
 async<> tell(Core& core, const std::string& key, const KnownAnswer& known, std::chrono::seconds ttl) {
   const auto value =
@@ -35,16 +45,7 @@ async<> tell(Core& core, const std::string& key, const KnownAnswer& known, std::
   co_await core.redis.script(keep_newer, keys, args);
 }
 
-}  // namespace
-
-std::string params_hash(std::initializer_list<std::string_view> params) {
-  std::string text;
-  for (const auto param : params) text.append(std::to_string(param.size())).append(":").append(param);
-  return hex(sha256(text));
-}
-
-async<std::shared_ptr<KnownAnswer>> recall(Core& core, const std::string& key) {
-  if (auto known = core.answers.find(key)) co_return known;
+async<std::shared_ptr<KnownAnswer>> from_redis(Core& core, const std::string& key) {
   const auto reply = co_await core.redis.command("GET", key);
   if (!reply || reply->type != redis::Reply::Type::string) co_return nullptr;
   const std::string_view text = reply->text;
@@ -56,6 +57,27 @@ async<std::shared_ptr<KnownAnswer>> recall(Core& core, const std::string& key) {
   auto known = std::make_shared<KnownAnswer>(std::string(seen), std::string(content));
   core.answers.add(key, known);
   co_return known;
+}
+
+}  // namespace
+
+std::string params_hash(std::initializer_list<std::string_view> params) {
+  std::string text;
+  for (const auto param : params) text.append(std::to_string(param.size())).append(":").append(param);
+  return hex(sha256(text));
+}
+
+async<std::shared_ptr<KnownAnswer>> recall(Core& core, const std::string& key) {
+  auto known = core.answers.find(key);
+  if (!known) known = co_await from_redis(core, key);
+  co_return known;
+}
+
+async<std::shared_ptr<KnownAnswer>> recall_newer(Core& core, const std::string& key, const KnownAnswer& known) {
+  const auto as_of = known.seen;
+  auto found = co_await from_redis(core, key);
+  if (found && !is_newer(found->seen, as_of)) found = nullptr;
+  co_return found;
 }
 
 async<> remember(Core& core, const std::string& key, std::string seen, std::string content, std::chrono::seconds ttl) {

@@ -16,6 +16,8 @@ namespace cairn::api {
 // Null unless a server of this version with the same secrets.key has remembered it under this key: Redis may hold
 // anything.
 async<std::shared_ptr<KnownAnswer>> recall(Core& core, const std::string& key);
+// What another core or server has made or found to hold since; null: nothing.
+async<std::shared_ptr<KnownAnswer>> recall_newer(Core& core, const std::string& key, const KnownAnswer& known);
 // In Redis, an answer is never replaced by an older one, however late it comes.
 async<> remember(Core& core, const std::string& key, std::string seen, std::string content, std::chrono::seconds ttl);
 // It holds as of `seen`, too. Redis is told now and then, so that others have less of the record to look at.
@@ -31,10 +33,12 @@ template<class T, class Row, class Key>
 async<Encoded<T>> remembered(Call& call, pg::ReadTx& tx,
                              const pg::Sql<std::optional<std::string>(Key, std::string)>& holds,
                              const pg::Sql<Row(Key)>& sql, Key id, std::string key, std::chrono::seconds ttl) {
-  const auto known = co_await recall(call.core, key);
+  auto known = co_await recall(call.core, key);
   Encoded<T> answer;
   std::optional<std::string> seen;
   if (known) seen = co_await tx.one(holds, id, known->seen);
+  if (known && !seen) known = co_await recall_newer(call.core, key, *known);
+  if (known && !seen) seen = co_await tx.one(holds, id, known->seen);
   if (seen) {
     answer.json = known->content;
     co_await renew(call.core, key, *known, std::move(*seen), ttl);
