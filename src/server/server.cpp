@@ -162,19 +162,23 @@ struct Server::Running {
     return core.number == 0 && core.shared.config.record.checkpoint_minutes.count() > 0;
   }
 
-  async<> end(std::chrono::seconds patience) {
+  // The end is in three parts, each when all cores have done the one before.
+  async<> drain() {
     if (core.witness) core.witness->stop();
-    if (listener) {
-      listener->drain();
-      const auto deadline = std::chrono::steady_clock::now() + patience;
-      asio::steady_timer pause(core.io);
-      while (listener->sessions() > 0 && std::chrono::steady_clock::now() < deadline) {
-        pause.expires_after(std::chrono::milliseconds(10));
-        co_await pause.async_wait(awaiting);
-      }
+    if (!listener) co_return;
+    listener->drain();
+    const auto deadline = std::chrono::steady_clock::now() + core.shared.config.server.drain_seconds;
+    asio::steady_timer pause(core.io);
+    while (listener->sessions() > 0 && std::chrono::steady_clock::now() < deadline) {
+      pause.expires_after(std::chrono::milliseconds(10));
+      co_await pause.async_wait(awaiting);
     }
-    // What is not signed when the server goes could be rewritten while it is away.
+  }
+  // What is not signed when the server goes could be rewritten while it is away.
+  async<> sign() {
     if (makes_checkpoints() && core.database.ready()) co_await make_checkpoint(std::chrono::seconds(3));
+  }
+  async<> close() {
     co_await core.database.close();
     co_await core.redis.close();
     core.access.flush();
@@ -255,15 +259,17 @@ void Server::publish_gauges() {
 
 void Server::stop() {
   shared_->draining = true;
-  std::vector<std::future<void>> ends;
-  for (auto& running : cores_) {
-    if (!running->thread.joinable()) continue;
-    auto ended = std::make_shared<std::promise<void>>();
-    ends.push_back(ended->get_future());
-    const auto done = [ended](std::exception_ptr) { ended->set_value(); };
-    asio::co_spawn(running->core.io, running->end(shared_->config.server.drain_seconds), done);
+  for (const auto part : {&Running::drain, &Running::sign, &Running::close}) {
+    std::vector<std::future<void>> ends;
+    for (auto& running : cores_) {
+      if (!running->thread.joinable()) continue;
+      auto ended = std::make_shared<std::promise<void>>();
+      ends.push_back(ended->get_future());
+      const auto done = [ended](std::exception_ptr) { ended->set_value(); };
+      asio::co_spawn(running->core.io, (running.get()->*part)(), done);
+    }
+    for (auto& end : ends) end.wait();
   }
-  for (auto& end : ends) end.wait();
   for (auto& running : cores_) {
     running->core.io.stop();
     if (running->thread.joinable()) running->thread.join();
