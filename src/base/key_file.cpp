@@ -46,6 +46,7 @@ std::array<std::uint8_t, 32> key_in(const fs::path& file, std::string_view what)
   };
   if (!fs::exists(file) && !make(file)) fail("cannot be made: " + std::generic_category().message(errno));
   std::ifstream in(file);
+  if (!in) fail("cannot be read: " + std::generic_category().message(errno));
   std::string digits;
   in >> digits;
   const auto bytes = from_hex(digits);
