@@ -12,17 +12,12 @@ namespace {
 
 const redis::Script keep_newer{R"lua(
   local old = redis.pcall('GET', KEYS[1])
-  local there = type(old) == 'string' and tonumber(string.match(old, '^%d+:(%d+):'))
-  if there and there > tonumber(string.match(ARGV[1], '^%d+:(%d+):')) then return 0 end
+  local there = type(old) == 'string' and tonumber(string.match(old, '\n%d+:(%d+):'))
+  if there and there > tonumber(string.match(ARGV[1], '\n%d+:(%d+):')) then return 0 end
   redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
   return 1)lua"};
 
-// What was written by another version may have another shape.
-std::string mark_of(Core& core, std::string_view key, std::string_view seen, std::string_view content) {
-  return Vault::in(core.shared.config.data_dir).mark({CAIRN_VERSION, key, seen, content});
-}
 constexpr std::size_t mark_length = 32;
-
 constexpr unsigned told_every = 32;
 
 // "<xmin>:<xmax>:..."
@@ -35,10 +30,8 @@ bool is_newer(std::string_view seen, std::string_view than) {
   return theirs.size() != ours.size() ? theirs.size() > ours.size() : theirs > ours;
 }
 
-// `<seen>\n<mark>\n<content>`
 async<> tell(Core& core, const std::string& key, const KnownAnswer& known, std::chrono::seconds ttl) {
-  const auto value =
-      fmt::format("{}\n{}\n{}", known.seen, mark_of(core, key, known.seen, known.content), known.content);
+  const auto value = marked(core, key, fmt::format("{}\n{}", known.seen, known.content));
   const auto seconds = std::to_string(ttl.count());
   const std::array<std::string_view, 1> keys = {key};
   const std::array<std::string_view, 2> args = {value, seconds};
@@ -48,18 +41,26 @@ async<> tell(Core& core, const std::string& key, const KnownAnswer& known, std::
 async<std::shared_ptr<KnownAnswer>> from_redis(Core& core, const std::string& key) {
   const auto reply = co_await core.redis.command("GET", key);
   if (!reply || reply->type != redis::Reply::Type::string) co_return nullptr;
-  const std::string_view text = reply->text;
+  const auto text = unmarked(core, key, reply->text);
   const auto line = text.find('\n');
-  if (line == std::string_view::npos || text.size() < line + mark_length + 2) co_return nullptr;
-  const auto seen = text.substr(0, line), mark = text.substr(line + 1, mark_length);
-  const auto content = text.substr(line + mark_length + 2);
-  if (mark_of(core, key, seen, content) != mark) co_return nullptr;
-  auto known = std::make_shared<KnownAnswer>(std::string(seen), std::string(content));
+  if (line == std::string_view::npos) co_return nullptr;
+  auto known = std::make_shared<KnownAnswer>(std::string(text.substr(0, line)), std::string(text.substr(line + 1)));
   core.answers.add(key, known);
   co_return known;
 }
 
 }  // namespace
+
+// What was written by another version may have another shape.
+std::string marked(const Core& core, std::string_view key, std::string_view text) {
+  return fmt::format("{}\n{}", Vault::in(core.shared.config.data_dir).mark({CAIRN_VERSION, key, text}), text);
+}
+std::string_view unmarked(const Core& core, std::string_view key, std::string_view value) {
+  if (value.size() <= mark_length) return {};
+  const auto text = value.substr(mark_length + 1);
+  const auto mark = Vault::in(core.shared.config.data_dir).mark({CAIRN_VERSION, key, text});
+  return value.starts_with(mark + '\n') ? text : std::string_view();
+}
 
 std::string params_hash(std::initializer_list<std::string_view> params) {
   std::string text;

@@ -13,8 +13,12 @@
 
 namespace cairn::api {
 
-// Null unless a server of this version with the same secrets.key has remembered it under this key: Redis may hold
-// anything.
+// `text` as Redis keeps it under `key`, with a mark that only servers of this version with the same secrets.key can
+// make; and the text of such a value, nothing when no such server made it: Redis may hold anything.
+std::string marked(const Core& core, std::string_view key, std::string_view text);
+std::string_view unmarked(const Core& core, std::string_view key, std::string_view value);
+
+// Null unless a server of this version with the same secrets.key has remembered it under this key.
 async<std::shared_ptr<KnownAnswer>> recall(Core& core, const std::string& key);
 // What another core or server has made or found to hold since; null: nothing.
 async<std::shared_ptr<KnownAnswer>> recall_newer(Core& core, const std::string& key, const KnownAnswer& known);

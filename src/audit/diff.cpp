@@ -33,22 +33,27 @@ struct Sight {
 BOOST_DESCRIBE_STRUCT(Sight, (), (holds, seen))
 const pg::Sql<Sight(ProjectId, std::string)> sight_of{"diff.sight", R"sql(
   select s.whole and app.holds_as_of($2, s.organization_id, null, '{projects,project_members,tasks}') is not null as holds,
-         case when s.whole then pg_current_snapshot()::text || '@200000000000000000' else '' end as seen
+         case when s.whole then app.seen_until(200000000000000000) else '' end as seen
   from (select o as organization_id, coalesce(o = any (app.uuids('app.open')), false) as whole
         from app.organization_of($1) o where app.belongs_to(o)) as s)sql"};
 
 async<api::Encoded<api::Page<Difference>>> diff(api::Call& call, pg::ReadTx& tx, ProjectId project, DiffFilter filter) {
   const auto key =
       redis::keys::api_cache(call.endpoint->spec.id, api::params_hash({call.path_values[0], call.request.query}));
-  const auto known = co_await api::recall(call.core, key);
+  auto known = co_await api::recall(call.core, key);
   auto to = api::AsOf::parse("now");
   if (filter.to) to = filter.to;
   const bool up_to_now = to->now();
   const auto until = co_await api::settle(call, tx, *to);
   auto since = filter.from;
   if (since.now()) since = until;
-  const std::string known_as_of = known ? known->seen : "";
+  std::string known_as_of = known ? known->seen : "";
   auto sight = co_await tx.one(sight_of, project, known_as_of);
+  if (known && !sight.holds) known = co_await api::recall_newer(call.core, key, *known);
+  if (known && !sight.holds) {
+    known_as_of = known->seen;
+    sight = co_await tx.one(sight_of, project, known_as_of);
+  }
   api::Encoded<api::Page<Difference>> answer;
   if (sight.holds) {
     answer.json = known->content;
@@ -82,7 +87,8 @@ async<api::Encoded<api::Page<Difference>>> diff(api::Call& call, pg::ReadTx& tx,
   api::encode(answer.json, page);
   if (!sight.seen.empty()) {
     // What was committed after `until` was settled is not in the answer, though it was seen a statement later.
-    auto seen = up_to_now ? *until.seen() + "@200000000000000000" : std::move(sight.seen);
+    auto seen = std::move(sight.seen);
+    if (up_to_now) seen.replace(0, seen.find('@'), *until.seen());
     co_await api::remember(call.core, key, std::move(seen), answer.json, redis::ttl::api_cache);
   }
   co_return answer;

@@ -18,7 +18,7 @@ const pg::Sql<std::optional<std::string>(OrganizationId, std::string)> counts_ho
 
 const pg::Sql<MemberCountsRow(OrganizationId)> members_by_role{"organization.counts", R"sql(
   with sight as materialized (select o.id from organizations o where o.id = $1)
-  select s.id as organization_id, pg_current_snapshot()::text || '@200000000000000000' as seen,
+  select s.id as organization_id, app.seen_until(200000000000000000) as seen,
          count(m.id) as members,
          count(m.id) filter (where m.role = 'owner') as owners, count(m.id) filter (where m.role = 'admin') as admins,
          count(m.id) filter (where m.role = 'manager') as managers

@@ -1,6 +1,7 @@
 // What somebody may do, and why: for people and interfaces to read. Nothing is decided from these replies.
 #include <boost/json/parse.hpp>
 
+#include "api/recall.hpp"
 #include "organization/permissions.hpp"
 #include "redis/keys.hpp"
 
@@ -60,7 +61,7 @@ async<Permissions> read(pg::ReadTx& tx, OrganizationId organization, AccountId u
   co_return permissions;
 }
 
-std::optional<Permissions> kept_under(const std::string& stamp, const std::string& text) {
+std::optional<Permissions> kept_under(const std::string& stamp, std::string_view text) {
   boost::system::error_code error;
   const auto document = boost::json::parse(text, error);
   if (error) return std::nullopt;
@@ -78,7 +79,7 @@ async<Permissions> own(api::Call& call, pg::ReadTx& tx, OrganizationId organizat
   const auto key = redis::keys::user_permissions(user.value, organization.value);
   const auto reply = co_await call.core.redis.command("GET", key);
   if (reply && reply->type == redis::Reply::Type::string) {
-    auto permissions = kept_under(row.stamp, reply->text);
+    auto permissions = kept_under(row.stamp, api::unmarked(call.core, key, reply->text));
     if (permissions) co_return std::move(*permissions);
   }
   Kept kept;
@@ -86,6 +87,7 @@ async<Permissions> own(api::Call& call, pg::ReadTx& tx, OrganizationId organizat
   kept.permissions = co_await read(tx, organization, user, std::move(row));
   std::string text;
   json::encode(text, kept);
+  text = api::marked(call.core, key, text);
   co_await call.core.redis.command("SET", key, text, "EX", redis::ttl::permissions);
   co_return std::move(kept.permissions);
 }

@@ -38,12 +38,18 @@ struct ServerFacts {
   std::int32_t version = 0;
   std::string user;
   bool superuser = true, bypasses_row_security = true, synchronous = false;
+  std::string epoch;
 };
-BOOST_DESCRIBE_STRUCT(ServerFacts, (), (version, user, superuser, bypasses_row_security, synchronous))
+BOOST_DESCRIBE_STRUCT(ServerFacts, (), (version, user, superuser, bypasses_row_security, synchronous, epoch))
 
+// Transaction numbers that were given out shortly before a crash may be given out again after it, so that a snapshot of
+// before says nothing then: `app.epoch` is another after each crash (which takes the statistics with it) and each
+// start.
 const Sql<ServerFacts()> server_facts{"pg.server_facts", R"sql(
   select current_setting('server_version_num')::int as version, rolname::text as user, rolsuper as superuser,
-         rolbypassrls as bypasses_row_security, current_setting('synchronous_commit') <> 'off' as synchronous
+         rolbypassrls as bypasses_row_security, current_setting('synchronous_commit') <> 'off' as synchronous,
+         set_config('app.epoch', hashtextextended(pg_postmaster_start_time()::text ||
+                                                  pg_stat_get_bgwriter_stat_reset_time()::text, 0)::text, false) as epoch
   from pg_roles where rolname = current_user)sql"};
 
 void check(const ServerFacts& facts) {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <fmt/format.h>
+#include <signal.h>
 
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
@@ -48,6 +49,7 @@ const Sql<std::int64_t(std::int64_t)> echo{"test.echo", "select $1::bigint"};
 const Sql<std::string(std::string)> echo_text{"test.echo_text", "select $1::text"};
 const Sql<std::int32_t(double)> sleep{"test.sleep", "select 1 from pg_sleep($1)"};
 const Sql<std::int32_t()> backend{"test.backend", "select pg_backend_pid()"};
+const Sql<std::string()> epoch_of{"test.epoch", "select current_setting('app.epoch')"};
 const Sql<std::int32_t()> division{"test.division", "select 1 / 0"};
 const Sql<std::string(std::string)> enter{"test.enter",
                                           "select set_config('app.user_id', $1, true) where $1 <> 'nobody'"};
@@ -818,6 +820,41 @@ TEST_F(PoolOnServer, HealsWhenBackendsAreKilledMidFlight) {
     auto again = pool.write();
     co_await again.finish(insert_quietly, 2, "two");
     EXPECT_EQ(pool.stats().reconnects, 2U);
+  };
+  with_pool(settings(), body);
+}
+
+TEST_F(PoolOnServer, HasAnotherEpochAfterACrashAndNotBefore) {
+  const auto body = [](Pool& pool) -> async<> {
+    const auto seen = [&]() -> async<std::string> {
+      auto tx = pool.read();
+      std::string epoch = co_await tx.one(epoch_of);
+      co_return epoch;
+    };
+    const auto before = co_await seen();
+    superuser("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'cairn'");
+    const auto deadline = std::chrono::steady_clock::now() + 30s;
+    const auto later = [&]() -> async<std::string> {
+      std::string epoch;
+      while (epoch.empty() && std::chrono::steady_clock::now() < deadline) {
+        try {
+          epoch = co_await seen();
+        } catch (const Problem&) {}
+        co_await scratch::pause(5ms);
+      }
+      co_return epoch;
+    };
+    EXPECT_EQ(co_await later(), before);
+    pid_t victim = 0;
+    {
+      auto tx = pool.read();
+      victim = co_await tx.one(backend);
+    }
+    ::kill(victim, SIGKILL);
+    std::string after = before;
+    while (after == before && std::chrono::steady_clock::now() < deadline) after = co_await later();
+    EXPECT_NE(after, before);
+    EXPECT_NE(after, "");
   };
   with_pool(settings(), body);
 }

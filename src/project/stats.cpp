@@ -36,7 +36,7 @@ const pg::Sql<CountsRow(ProjectId)> counts_by_status{"project.counts", R"sql(
   with sight as materialized (
     select p.id from projects p where p.id = $1 and app.belongs_to(p.organization_id))
   select s.id as project_id,
-         pg_current_snapshot()::text || '@200000000000000000' as seen,
+         app.seen_until(200000000000000000) as seen,
          coalesce(sum(c.n) filter (where c.status = 'todo'), 0)::bigint as todo,
          coalesce(sum(c.n) filter (where c.status = 'in_progress'), 0)::bigint as in_progress,
          coalesce(sum(c.n) filter (where c.status = 'review'), 0)::bigint as review,
@@ -84,8 +84,8 @@ const pg::Sql<StatsRow(ProjectId)> stats_of{"project.stats", R"sql(
   select s.id as project_id, c.total, c.todo, c.in_progress, c.review, c.done, c.cancelled, c.low, c.medium,
          c.high, c.urgent, c.overdue, c.estimated_hours, c.actual_hours,
          100 * c.done / nullif(c.total - c.cancelled, 0) as completion,
-         pg_current_snapshot()::text || '@' || (extract(epoch from least(
-             c.next_due, (select max(week) + interval '1 week' from weeks))) * 1000000)::bigint as seen,
+         app.seen_until((extract(epoch from least(
+             c.next_due, (select max(week) + interval '1 week' from weeks))) * 1000000)::bigint) as seen,
          (select jsonb_agg(jsonb_build_object('week', (w.week at time zone 'UTC')::date, 'created', coalesce(m.n, 0),
                                               'completed', coalesce(d.n, 0)) order by w.week)
           from weeks w left join created m on m.week = w.week left join completed d on d.week = w.week) as weeks
