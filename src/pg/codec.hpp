@@ -93,6 +93,7 @@ class RecordReader {
 template<class T>
 requires std::is_same_v<T, std::int16_t> || std::is_same_v<T, std::int32_t> || std::is_same_v<T, std::int64_t>
 struct Codec<T> {
+  static constexpr std::uint32_t array_oid = sizeof(T) == 2 ? 21 : sizeof(T) == 4 ? 23 : 20;
   static SqlType type() { return SqlType({sizeof(T) == 2 ? "smallint" : sizeof(T) == 4 ? "integer" : "bigint"}); }
   static void encode(T value, std::string& out) { wire::put(out, value); }
   static T decode(Field field) { return wire::get<T>(wire::bytes(field, sizeof(T))); }
@@ -280,13 +281,16 @@ struct Codec<std::optional<T>> {
   }
 };
 
-// Arrays of text and of ids, in binary; the element type is part of it, so text parameters must be text[] in SQL.
+// Arrays of text, ids and integers, in binary; the element type is part of it, so text parameters must be text[] in
+// SQL.
 template<class T>
 requires requires { Codec<T>::array_oid; }
 struct Codec<std::vector<T>> {
   static SqlType type() {
-    if (Codec<T>::array_oid == 2950) return SqlType({"uuid[]"});
-    return SqlType({"text[]", "character varying[]"});
+    auto element = Codec<T>::type();
+    std::erase(element.names, "name");
+    for (auto& name : element.names) name += "[]";
+    return element;
   }
   static void encode(const std::vector<T>& values, std::string& out) {
     wire::put_array_header(out, Codec<T>::array_oid, values.size());

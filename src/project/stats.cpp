@@ -15,15 +15,20 @@ BOOST_DESCRIBE_STRUCT(CountsRow, (Counts), (seen))
 
 struct StatsRow : Figures {
   StatsRow() = default;
-  RawJson weeks;
+  Date first_week;
+  // Of the weeks since then in which there were any, counted from 0.
+  std::vector<std::int64_t> created_in, created, completed_in, completed;
   std::string seen;
   void give(Stats& stats) const {
     static_cast<Figures&>(stats) = *this;
-    json::Decoder decoder;
-    json::decode(decoder, json::parse(weeks.str()), stats.weeks);
+    for (std::int32_t week = 0; week < 12; ++week) stats.weeks.emplace_back().week.days = first_week.days + 7 * week;
+    for (std::size_t i = 0; i < created.size(); ++i)
+      stats.weeks.at(static_cast<std::size_t>(created_in.at(i))).created = created[i];
+    for (std::size_t i = 0; i < completed.size(); ++i)
+      stats.weeks.at(static_cast<std::size_t>(completed_in.at(i))).completed = completed[i];
   }
 };
-BOOST_DESCRIBE_STRUCT(StatsRow, (Figures), (weeks, seen))
+BOOST_DESCRIBE_STRUCT(StatsRow, (Figures), (first_week, created_in, created, completed_in, completed, seen))
 
 const pg::Sql<std::optional<std::string>(ProjectId, std::string)> tasks_hold{"project.tasks_hold", R"sql(
   select app.holds_as_of($2, p.organization_id, p.id, '{tasks}')
@@ -49,12 +54,13 @@ const pg::Sql<CountsRow(ProjectId)> counts_by_status{"project.counts", R"sql(
   group by s.id)sql"};
 
 // A task is done since the last entry that says so. Until the next task is due or the week is over, only an entry of
-// the record can change the answer.
+// the record can change the answer. The tasks are read from the same index, but for those that are done.
 const pg::Sql<StatsRow(ProjectId)> stats_of{"project.stats", R"sql(
   with sight as materialized (
     select p.id from projects p where p.id = $1 and app.belongs_to(p.organization_id)),
-  weeks as (
-    select date_trunc('week', now(), 'UTC') - n * interval '1 week' as week from generate_series(0, 11) as n),
+  span as materialized (
+    select date_trunc('week', now(), 'UTC') - interval '11 weeks' as first,
+           date_trunc('week', now(), 'UTC') + interval '1 week' as after),
   counted as (
     select count(*) as total,
            count(*) filter (where t.status = 'todo') as todo,
@@ -72,24 +78,27 @@ const pg::Sql<StatsRow(ProjectId)> stats_of{"project.stats", R"sql(
            coalesce(sum(t.actual_hours), 0)::bigint as actual_hours
     from sight s join tasks t on t.project_id = s.id),
   created as (
-    select date_trunc('week', t.created_at, 'UTC') as week, count(*) as n
-    from sight s join tasks t on t.project_id = s.id
-    where t.created_at >= (select min(week) from weeks) group by 1),
+    select coalesce(array_agg(w.week), '{}') as weeks, coalesce(array_agg(w.n), '{}') as numbers
+    from (select floor(date_part('epoch', t.created_at - (select first from span)) / 604800)::bigint as week, count(*) as n
+          from sight s join tasks t on t.project_id = s.id
+          where t.created_at >= (select first from span) and t.created_at < (select after from span) group by 1) as w),
   completed as (
-    select date_trunc('week', d.at, 'UTC') as week, count(*) as n
-    from sight s join tasks t on t.project_id = s.id
-    cross join lateral (select max(a.created_at) as at from audit_logs a
-                        where a.entity_type = 'tasks' and a.entity_id = t.id and a.new_values->>'status' = 'done') as d
-    where t.status = 'done' and t.updated_at >= (select min(week) from weeks) group by 1)
+    select coalesce(array_agg(w.week), '{}') as weeks, coalesce(array_agg(w.n), '{}') as numbers
+    from (select floor(date_part('epoch', d.at - (select first from span)) / 604800)::bigint as week, count(*) as n
+          from sight s join tasks t on t.project_id = s.id
+          cross join lateral (select max(a.created_at) as at from audit_logs a
+                              where a.entity_type = 'tasks' and a.entity_id = t.id
+                                and a.new_values->>'status' = 'done') as d
+          where t.status = 'done' and t.updated_at >= (select first from span)
+            and d.at >= (select first from span) and d.at < (select after from span)
+          group by 1) as w)
   select s.id as project_id, c.total, c.todo, c.in_progress, c.review, c.done, c.cancelled, c.low, c.medium,
          c.high, c.urgent, c.overdue, c.estimated_hours, c.actual_hours,
          100 * c.done / nullif(c.total - c.cancelled, 0) as completion,
-         app.seen_until((extract(epoch from least(
-             c.next_due, (select max(week) + interval '1 week' from weeks))) * 1000000)::bigint) as seen,
-         (select jsonb_agg(jsonb_build_object('week', (w.week at time zone 'UTC')::date, 'created', coalesce(m.n, 0),
-                                              'completed', coalesce(d.n, 0)) order by w.week)
-          from weeks w left join created m on m.week = w.week left join completed d on d.week = w.week) as weeks
-  from sight s cross join counted c)sql"};
+         app.seen_until((extract(epoch from least(c.next_due, w.after)) * 1000000)::bigint) as seen,
+         (w.first at time zone 'UTC')::date as first_week,
+         m.weeks as created_in, m.numbers as created, d.weeks as completed_in, d.numbers as completed
+  from sight s cross join span w cross join counted c cross join created m cross join completed d)sql"};
 
 async<api::Encoded<Counts>> counts(api::Call& call, pg::ReadTx& tx, ProjectId id) {
   return api::remembered<Counts>(call, tx, tasks_hold, counts_by_status, id, redis::keys::task_counts(id.value),
