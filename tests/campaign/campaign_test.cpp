@@ -43,7 +43,9 @@ bool long_form() { return getenv("CAIRN_CAMPAIGN") != nullptr; }
 
 std::string read_file(const fs::path& path) {
   std::ifstream in(path);
-  return {std::istreambuf_iterator<char>(in), {}};
+  std::string text;
+  std::getline(in, text, '\0');  // does not throw when the process that a file is about ends meanwhile
+  return text;
 }
 
 // The parent of a process, or 0 when it is gone or a zombie.
