@@ -27,13 +27,13 @@ const pg::Family<Row> in_project{
 // Whoever sees all of the organization gets the same answer as everybody else who does, so only theirs is remembered.
 struct Sight {
   Sight() = default;
-  bool holds = false;
+  bool whole = false, holds = false;
   std::string seen;
 };
-BOOST_DESCRIBE_STRUCT(Sight, (), (holds, seen))
+BOOST_DESCRIBE_STRUCT(Sight, (), (whole, holds, seen))
 const pg::Sql<Sight(ProjectId, std::string)> sight_of{"diff.sight", R"sql(
-  select s.whole and app.holds_as_of($2, s.organization_id, null, '{projects,project_members,tasks}') is not null as holds,
-         case when s.whole then app.seen_until(200000000000000000) else '' end as seen
+  select s.whole, s.whole and app.holds_as_of($2, s.organization_id, null, '{projects,project_members,tasks}') is not null as holds,
+         app.seen_until(200000000000000000) as seen
   from (select o as organization_id, coalesce(o = any (app.uuids('app.open')), false) as whole
         from app.organization_of($1) o where app.belongs_to(o)) as s)sql"};
 
@@ -49,8 +49,9 @@ async<api::Encoded<api::Page<Difference>>> diff(api::Call& call, pg::ReadTx& tx,
   if (since.now()) since = until;
   std::string known_as_of = known ? known->seen : "";
   auto sight = co_await tx.one(sight_of, project, known_as_of);
-  if (known && !sight.holds) known = co_await api::recall_newer(call.core, key, *known);
-  if (known && !sight.holds) {
+  const bool asks_further = known && sight.whole && !sight.holds;
+  if (asks_further) known = co_await api::recall_newer(call.core, key, *known);
+  if (asks_further && known) {
     known_as_of = known->seen;
     sight = co_await tx.one(sight_of, project, known_as_of);
   }
@@ -85,7 +86,7 @@ async<api::Encoded<api::Page<Difference>>> diff(api::Call& call, pg::ReadTx& tx,
   page.data.assign(std::make_move_iterator(rows.data.begin()), std::make_move_iterator(rows.data.end()));
   page.next_cursor = std::move(rows.next_cursor);
   api::encode(answer.json, page);
-  if (!sight.seen.empty()) {
+  if (sight.whole) {
     // What was committed after `until` was settled is not in the answer, though it was seen a statement later.
     auto seen = std::move(sight.seen);
     if (up_to_now) seen.replace(0, seen.find('@'), *until.seen());
